@@ -1,1 +1,7 @@
-//! host
+//! The Ringfence host: runs agents and tools that are WebAssembly components, every call in a fresh
+//! sandbox that holds only what was granted by name.
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod limits;
+pub mod message;

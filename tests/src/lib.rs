@@ -1,1 +1,1 @@
-//! tests
+//! Whole-system tests; see `tests/`.

@@ -1,0 +1,80 @@
+//! The `Agent` kind.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{ArtifactSource, Grants, LimitsSpec, Name};
+
+/// An agent: a component that exports `ringfence:agent/handler`, or, without `component`, the
+/// built-in chat agent with `instructions` and a `model`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AgentSpec {
+    /// What it does, for other agents and people.
+    #[serde(default)]
+    pub description: String,
+    /// The component. Without one, the built-in chat agent runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<ArtifactSource>,
+    /// System prompt of the chat agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
+    /// Model of the chat agent. It is granted by being named here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelRef>,
+    /// JSON Schema that the chat agent's final answer has to follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
+    /// Bounds of the chat agent's loop.
+    #[serde(default, rename = "loop", skip_serializing_if = "Option::is_none")]
+    pub loop_: Option<LoopSpec>,
+    /// What it may do.
+    #[serde(default)]
+    pub grants: Grants,
+    /// Limits of its sandboxes.
+    #[serde(default)]
+    pub limits: LimitsSpec,
+    /// Settings that the component reads through `context`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parameters: Vec<Parameter>,
+}
+
+/// A model by name, with sampling options.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelRef {
+    /// The model.
+    pub name: Name,
+    /// Sampling temperature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Most tokens of one answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u32>,
+}
+
+/// Bounds of the chat agent's loop of model calls and tool calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LoopSpec {
+    /// Most model calls; 20 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_turns: Option<u32>,
+    /// Most tokens, read and written together, over all turns; 1,000,000 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+    /// Most tool calls of one turn, made in parallel; 16 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_parallel_calls: Option<u32>,
+}
+
+/// A setting for a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Parameter {
+    /// Name.
+    pub name: String,
+    /// Value.
+    pub value: String,
+}
