@@ -95,7 +95,13 @@ mod tests {
 
     #[test]
     fn other_spellings_are_refused() {
-        for bad in ["", "sha256:", "sha512:00", "sha256:E3", &format!("sha256:{}", "0".repeat(63))] {
+        for bad in [
+            "",
+            "sha256:",
+            "sha512:00",
+            "sha256:E3",
+            &format!("sha256:{}", "0".repeat(63)),
+        ] {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }

@@ -154,6 +154,8 @@ pub struct EnvGrant {
 impl HttpGrant {
     /// Secrets that this grant refers to.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
-        self.headers.iter().filter_map(|header| header.value_from.as_ref())
+        self.headers
+            .iter()
+            .filter_map(|header| header.value_from.as_ref())
     }
 }

@@ -139,13 +139,16 @@ struct Document {
 impl Manifest {
     /// Reads one JSON document.
     pub fn from_json(document: Value) -> Result<Self, ManifestError> {
-        let document: Document =
-            serde_json::from_value(document).map_err(|error| ManifestError::Yaml(error.to_string()))?;
+        let document: Document = serde_json::from_value(document)
+            .map_err(|error| ManifestError::Yaml(error.to_string()))?;
         if document.api_version != API_VERSION {
             return Err(ManifestError::ApiVersion(document.api_version));
         }
         let kind: Kind = document.kind.parse()?;
-        let name = document.metadata["name"].as_str().unwrap_or_default().to_owned();
+        let name = document.metadata["name"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
         let refuse = |path: &str, error: serde_json::Error| ManifestError::Field {
             kind,
             name: name.clone(),

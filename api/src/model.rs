@@ -26,7 +26,11 @@ pub struct ModelSpec {
 
 /// Who answers for a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, rename_all_fields = "camelCase")]
+#[serde(
+    rename_all = "camelCase",
+    deny_unknown_fields,
+    rename_all_fields = "camelCase"
+)]
 pub enum Provider {
     /// An endpoint that speaks OpenAI's chat completions.
     OpenAi {

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// Where the host reads a secret. The host refuses a reference that its operator did not allow by
 /// name (`--allow-secret`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum SecretRef {
     /// An environment variable of the host process.

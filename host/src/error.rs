@@ -72,7 +72,10 @@ impl CallError {
 
     /// A crossed limit.
     pub fn limit(name: &str, maximum: u64) -> Self {
-        Self::LimitExceeded { name: name.to_owned(), maximum }
+        Self::LimitExceeded {
+            name: name.to_owned(),
+            maximum,
+        }
     }
 
     /// Stable name of the variant, for metrics, records and exit codes.

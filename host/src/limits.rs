@@ -113,8 +113,11 @@ impl Limits {
 
     /// What an agent gets when its resource says nothing: it waits for models and tools, so it may
     /// take longer.
-    pub const AGENT: Limits =
-        Limits { cpu: Duration::from_secs(30), wall: Duration::from_secs(600), ..Limits::TOOL };
+    pub const AGENT: Limits = Limits {
+        cpu: Duration::from_secs(30),
+        wall: Duration::from_secs(600),
+        ..Limits::TOOL
+    };
 
     /// The most that a resource may ask for.
     pub const MAX: Limits = Limits {
@@ -137,7 +140,11 @@ impl Limits {
     pub fn resolve(spec: &LimitsSpec, defaults: &Limits) -> Result<Limits, LimitError> {
         let pick = |field: &'static str, asked: Option<u64>, default: u64, most: u64| match asked {
             None => Ok(default),
-            Some(0) => Err(LimitError { field, asked: 0, most }),
+            Some(0) => Err(LimitError {
+                field,
+                asked: 0,
+                most,
+            }),
             Some(asked) if asked > most => Err(LimitError { field, asked, most }),
             Some(asked) => Ok(asked),
         };
@@ -150,15 +157,35 @@ impl Limits {
             m.concurrency.into(),
         )?;
         Ok(Limits {
-            memory_bytes: pick("memoryBytes", spec.memory_bytes, d.memory_bytes, m.memory_bytes)?,
-            table_elements: pick("tableElements", spec.table_elements, d.table_elements, m.table_elements)?,
-            resource_handles: pick("resourceHandles", spec.resource_handles, d.resource_handles, m.resource_handles)?,
+            memory_bytes: pick(
+                "memoryBytes",
+                spec.memory_bytes,
+                d.memory_bytes,
+                m.memory_bytes,
+            )?,
+            table_elements: pick(
+                "tableElements",
+                spec.table_elements,
+                d.table_elements,
+                m.table_elements,
+            )?,
+            resource_handles: pick(
+                "resourceHandles",
+                spec.resource_handles,
+                d.resource_handles,
+                m.resource_handles,
+            )?,
             cpu: Duration::from_millis(pick("cpuMs", spec.cpu_ms, ms(d.cpu), ms(m.cpu))?),
             wall: Duration::from_millis(pick("wallMs", spec.wall_ms, ms(d.wall), ms(m.wall))?),
             host_calls: pick("hostCalls", spec.host_calls, d.host_calls, m.host_calls)?,
             log_bytes: pick("logBytes", spec.log_bytes, d.log_bytes, m.log_bytes)?,
             input_bytes: pick("inputBytes", spec.input_bytes, d.input_bytes, m.input_bytes)?,
-            output_bytes: pick("outputBytes", spec.output_bytes, d.output_bytes, m.output_bytes)?,
+            output_bytes: pick(
+                "outputBytes",
+                spec.output_bytes,
+                d.output_bytes,
+                m.output_bytes,
+            )?,
             concurrency: u32::try_from(concurrency).unwrap_or(u32::MAX),
         })
     }
@@ -182,13 +209,19 @@ mod tests {
 
     #[test]
     fn absent_fields_take_the_default() {
-        assert_eq!(Limits::resolve(&LimitsSpec::default(), &Limits::TOOL), Ok(Limits::TOOL));
+        assert_eq!(
+            Limits::resolve(&LimitsSpec::default(), &Limits::TOOL),
+            Ok(Limits::TOOL)
+        );
     }
 
     #[test]
     fn a_limit_above_the_maximum_or_zero_is_refused() {
         for bad in [0, MAX_MEMORY_BYTES + 1] {
-            let spec = LimitsSpec { memory_bytes: Some(bad), ..LimitsSpec::default() };
+            let spec = LimitsSpec {
+                memory_bytes: Some(bad),
+                ..LimitsSpec::default()
+            };
             let error = Limits::resolve(&spec, &Limits::TOOL).unwrap_err();
             assert_eq!((error.field, error.asked), ("memoryBytes", bad));
         }

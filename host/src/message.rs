@@ -139,8 +139,11 @@ impl Message {
     /// Bytes of content, for limits and records.
     pub fn size(&self) -> usize {
         let content: usize = self.content.iter().map(Part::size).sum();
-        let calls: usize =
-            self.tool_calls.iter().map(|c| c.id.len() + c.name.len() + c.arguments.len()).sum();
+        let calls: usize = self
+            .tool_calls
+            .iter()
+            .map(|c| c.id.len() + c.name.len() + c.arguments.len())
+            .sum();
         let results: usize = self
             .tool_results
             .iter()
@@ -156,7 +159,10 @@ pub fn text_of(parts: &[Part]) -> String {
         .iter()
         .filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
-            Part::Resource(EmbeddedResource { body: ResourceBody::Text(text), .. }) => Some(text),
+            Part::Resource(EmbeddedResource {
+                body: ResourceBody::Text(text),
+                ..
+            }) => Some(text),
             _ => None,
         })
         .collect::<Vec<_>>()
@@ -173,8 +179,13 @@ mod base64_bytes {
         serializer.serialize_str(&STANDARD.encode(data))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Bytes, D::Error> {
         let text = String::deserialize(deserializer)?;
-        STANDARD.decode(text).map(Bytes::from).map_err(serde::de::Error::custom)
+        STANDARD
+            .decode(text)
+            .map(Bytes::from)
+            .map_err(serde::de::Error::custom)
     }
 }
