@@ -50,8 +50,12 @@ pub mod name {
 
 /// Linear memory that one memory may ever have, and the pool's slot size.
 pub const MAX_MEMORY_BYTES: u64 = 256 << 20;
-/// Core instances, memories and tables of one component, as the pool is laid out.
+/// Core instances of one component, and its tables, as the pool is laid out.
 pub const MAX_INSTANCES: u32 = 64;
+/// Linear memories of one component. Each takes a slot of the pool, which holds two per sandbox.
+pub const MAX_MEMORIES: u32 = 16;
+/// Elements that one table may ever have, and the size of its slot in the pool.
+pub const MAX_TABLE_ELEMENTS: u64 = 1_000_000;
 /// Bytes that a guest may pass to the host in one call (`Store::set_hostcall_fuel`).
 pub const HOST_CALL_BYTES: usize = 8 << 20;
 /// Bytes of random data per request.
@@ -122,7 +126,7 @@ impl Limits {
     /// The most that a resource may ask for.
     pub const MAX: Limits = Limits {
         memory_bytes: MAX_MEMORY_BYTES,
-        table_elements: 1_000_000,
+        table_elements: MAX_TABLE_ELEMENTS,
         resource_handles: 4096,
         cpu: Duration::from_secs(600),
         wall: Duration::from_secs(3600),
