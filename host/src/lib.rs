@@ -2,6 +2,7 @@
 //! sandbox that holds only what was granted by name.
 #![forbid(unsafe_code)]
 
+pub mod builtin;
 pub mod engine;
 pub mod error;
 pub mod limits;
