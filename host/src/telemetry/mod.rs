@@ -1,0 +1,11 @@
+//! How the host is watched: Prometheus metrics, spans with OpenTelemetry's names for generative AI,
+//! and their export over OTLP.
+//!
+//! Nothing here decides anything, and nothing here sees content: names, counts, sizes and times only.
+
+pub mod metrics;
+pub mod names;
+pub mod otlp;
+pub mod spans;
+
+pub use metrics::Metrics;
