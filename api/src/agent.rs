@@ -12,7 +12,7 @@ use crate::{ArtifactSource, Grants, LimitsSpec, Name};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AgentSpec {
     /// What it does, for other agents and people.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// The component. Without one, the built-in chat agent runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,14 +30,36 @@ pub struct AgentSpec {
     #[serde(default, rename = "loop", skip_serializing_if = "Option::is_none")]
     pub loop_: Option<LoopSpec>,
     /// What it may do.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Grants::is_none")]
     pub grants: Grants,
     /// Limits of its sandboxes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "LimitsSpec::is_default")]
     pub limits: LimitsSpec,
     /// Settings that the component reads through `context`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Parameter>,
+}
+
+impl AgentSpec {
+    /// True for an agent without a component of its own: the built-in chat agent runs it.
+    pub fn is_chat(&self) -> bool {
+        self.component.is_none()
+    }
+
+    /// The grants of its component: what is written down, and for the chat agent also its model and
+    /// its output, which are granted by being what a chat agent is.
+    pub fn component_grants(&self) -> Grants {
+        let mut grants = self.grants.clone();
+        if self.is_chat() {
+            grants.output = true;
+            if let Some(model) = &self.model {
+                grants.models.retain(|grant| grant.name != model.name);
+                let name = model.name.clone();
+                grants.models.insert(0, crate::ModelGrant { name });
+            }
+        }
+        grants
+    }
 }
 
 /// A model by name, with sampling options.

@@ -151,6 +151,13 @@ pub struct EnvGrant {
     pub value: String,
 }
 
+impl Grants {
+    /// True when nothing is granted.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl HttpGrant {
     /// Secrets that this grant refers to.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {

@@ -10,11 +10,17 @@ mod digest;
 mod grant;
 mod limits;
 mod manifest;
+#[cfg(test)]
+mod manifest_tests;
 mod meta;
 mod model;
 mod name;
+mod problem;
 mod secret;
+mod shape;
 mod tool;
+pub mod validate;
+mod yaml;
 
 pub use agent::{AgentSpec, LoopSpec, ModelRef, Parameter};
 pub use artifact::ArtifactSource;
@@ -24,9 +30,11 @@ pub use grant::{
     ModelGrant, ToolGrant,
 };
 pub use limits::LimitsSpec;
-pub use manifest::{Kind, MANIFEST_BYTES, Manifest, ManifestError, Resource};
+pub use manifest::{Kind, KindError, MANIFEST_BYTES, MANIFESTS, Manifest, Resource};
 pub use meta::{API_VERSION, Metadata};
 pub use model::{ModelSpec, Provider, RetrySpec, ScriptedCall, ScriptedTurn};
 pub use name::{FunctionName, Name, NameError, TenantName};
+pub use problem::Problem;
 pub use secret::{HeaderSpec, SecretRef};
+pub use shape::{metadata_schema, spec_schema};
 pub use tool::{McpSpec, ToolSpec};

@@ -39,3 +39,10 @@ pub struct LimitsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
 }
+
+impl LimitsSpec {
+    /// True when nothing is set.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}

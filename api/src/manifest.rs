@@ -1,16 +1,31 @@
 //! Manifests: YAML or JSON documents, one resource each.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{API_VERSION, AgentSpec, Metadata, ModelSpec, ToolSpec};
+use crate::problem::{Problem, suggestion};
+use crate::{API_VERSION, AgentSpec, Metadata, ModelSpec, TenantName, ToolSpec, shape, yaml};
 
-/// Most bytes of a manifest that are read; larger ones are refused before parsing.
+/// Most bytes of one manifest that are read; a larger one is refused before parsing.
 pub const MANIFEST_BYTES: usize = 1 << 20;
+/// Most manifests that are taken at once.
+pub const MANIFESTS: usize = 20_000;
+/// Fields of `metadata` that a cluster or host adds when it is asked for a resource. They are dropped,
+/// so that what `get` prints can be applied.
+const SERVER_FIELDS: [&str; 6] = [
+    "creationTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+];
 
 /// The kinds of resource.
 #[derive(
@@ -55,16 +70,21 @@ impl fmt::Display for Kind {
     }
 }
 
+/// A text that names no kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("kind {0:?} is not known: use one of Agent, Tool, Model")]
+pub struct KindError(String);
+
 impl FromStr for Kind {
-    type Err = ManifestError;
+    type Err = KindError;
 
     /// Takes `Agent`, `agent` and `agents` alike.
-    fn from_str(text: &str) -> Result<Self, ManifestError> {
+    fn from_str(text: &str) -> Result<Self, KindError> {
         let lower = text.to_ascii_lowercase();
         Kind::ALL
             .into_iter()
             .find(|kind| lower == kind.plural() || lower == kind.as_str().to_ascii_lowercase())
-            .ok_or_else(|| ManifestError::Kind(text.to_owned()))
+            .ok_or_else(|| KindError(text.to_owned()))
     }
 }
 
@@ -99,90 +119,242 @@ pub struct Manifest {
     pub resource: Resource,
 }
 
-/// Why a manifest was refused.
-#[derive(Debug, thiserror::Error)]
-pub enum ManifestError {
-    /// Larger than [`MANIFEST_BYTES`].
-    #[error("a manifest may have at most {MANIFEST_BYTES} bytes")]
-    TooLarge,
-    /// Not YAML.
-    #[error("not valid YAML: {0}")]
-    Yaml(String),
-    /// Another API group or version.
-    #[error("apiVersion {0:?} is not known here: use {API_VERSION}")]
-    ApiVersion(String),
-    /// A kind that does not exist.
-    #[error("kind {0:?} is not known here: use Agent, Tool or Model")]
-    Kind(String),
-    /// A field is missing, unknown, or has a value that is not allowed.
-    #[error("{kind} {name:?}: {message}")]
-    Field {
-        /// Kind of the resource.
-        kind: Kind,
-        /// Name of the resource, as far as it could be read.
-        name: String,
-        /// What is wrong and what to do, with the path of the field.
-        message: String,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Document {
-    api_version: String,
-    kind: String,
-    metadata: Value,
-    #[serde(default)]
-    spec: Value,
-}
-
 impl Manifest {
-    /// Reads one JSON document.
-    pub fn from_json(document: Value) -> Result<Self, ManifestError> {
-        let document: Document = serde_json::from_value(document)
-            .map_err(|error| ManifestError::Yaml(error.to_string()))?;
-        if document.api_version != API_VERSION {
-            return Err(ManifestError::ApiVersion(document.api_version));
+    /// Reads one JSON document. A document that names no namespace belongs to `tenant`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_json(document: Value, tenant: &TenantName) -> Result<Self, Vec<Problem>> {
+        let mut name = None;
+        read(document, tenant, &mut name).map_err(|mut problems| {
+            for problem in &mut problems {
+                problem.resource.clone_from(&name);
+            }
+            problems
+        })
+    }
+
+    /// Reads YAML: any number of documents, separated by `---`. JSON is YAML too.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of them, with lines.
+    pub fn from_yaml(text: &str, tenant: &TenantName) -> Result<Vec<Self>, Vec<Problem>> {
+        let mut manifests = Vec::new();
+        let mut problems = Vec::new();
+        let mut seen: BTreeMap<(Kind, TenantName, crate::Name), Option<u64>> = BTreeMap::new();
+        for (index, document) in yaml::documents(text).enumerate() {
+            if index == MANIFESTS {
+                problems.push(Problem::new(
+                    "",
+                    format!("at most {MANIFESTS} documents at once"),
+                ));
+                break;
+            }
+            let mut document = match document {
+                Ok(document) => document,
+                Err(problem) => {
+                    problems.push(problem);
+                    continue;
+                }
+            };
+            let value = std::mem::take(&mut document.value);
+            match Self::from_json(value, tenant) {
+                Err(found) => problems.extend(found.into_iter().map(|problem| Problem {
+                    line: document.line(&problem.field),
+                    ..problem
+                })),
+                Ok(manifest) => {
+                    let line = document.line("");
+                    if let Some(first) = seen.insert(manifest.key(), line) {
+                        let first =
+                            first.map_or_else(String::new, |line| format!(" (line {line})"));
+                        problems.push(Problem {
+                            resource: Some(manifest.to_string()),
+                            line,
+                            ..Problem::new("", format!("is written down twice{first}: keep one"))
+                        });
+                    }
+                    manifests.push(manifest);
+                }
+            }
         }
-        let kind: Kind = document.kind.parse()?;
-        let name = document.metadata["name"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        let refuse = |path: &str, error: serde_json::Error| ManifestError::Field {
-            kind,
-            name: name.clone(),
-            message: format!("{path}: {error}"),
-        };
-        let metadata =
-            serde_json::from_value(document.metadata).map_err(|error| refuse("metadata", error))?;
-        let spec = document.spec;
-        let resource = match kind {
-            Kind::Agent => serde_json::from_value(spec).map(|spec| Resource::Agent(Box::new(spec))),
-            Kind::Tool => serde_json::from_value(spec).map(|spec| Resource::Tool(Box::new(spec))),
-            Kind::Model => serde_json::from_value(spec).map(|spec| Resource::Model(Box::new(spec))),
+        if problems.is_empty() {
+            Ok(manifests)
+        } else {
+            Err(problems)
         }
-        .map_err(|error| refuse("spec", error))?;
-        Ok(Self { metadata, resource })
     }
 
     /// The manifest as a JSON document.
     pub fn to_json(&self) -> Value {
-        let spec = match &self.resource {
+        serde_json::json!({
+            "apiVersion": API_VERSION,
+            "kind": self.kind().as_str(),
+            "metadata": self.metadata,
+            "spec": self.spec(),
+        })
+    }
+
+    /// The spec as JSON.
+    pub fn spec(&self) -> Value {
+        // The specs hold nothing that JSON cannot: keys are texts, numbers are finite.
+        match &self.resource {
             Resource::Agent(spec) => serde_json::to_value(spec),
             Resource::Tool(spec) => serde_json::to_value(spec),
             Resource::Model(spec) => serde_json::to_value(spec),
-        };
-        serde_json::json!({
-            "apiVersion": API_VERSION,
-            "kind": self.resource.kind().as_str(),
-            "metadata": self.metadata,
-            "spec": spec.unwrap_or_default(),
-        })
+        }
+        .unwrap_or_default()
     }
 
     /// Its kind.
     pub fn kind(&self) -> Kind {
         self.resource.kind()
     }
+
+    /// What makes it different from every other resource.
+    pub fn key(&self) -> (Kind, TenantName, crate::Name) {
+        (
+            self.kind(),
+            self.metadata.namespace.clone(),
+            self.metadata.name.clone(),
+        )
+    }
+}
+
+impl fmt::Display for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}/{}",
+            self.kind(),
+            self.metadata.namespace,
+            self.metadata.name
+        )
+    }
+}
+
+fn read(
+    document: Value,
+    tenant: &TenantName,
+    name: &mut Option<String>,
+) -> Result<Manifest, Vec<Problem>> {
+    let Value::Object(mut document) = document else {
+        let message = "expected fields apiVersion, kind, metadata and spec";
+        return Err(vec![Problem::new("", message)]);
+    };
+    let mut problems = Vec::new();
+    // What `get` adds; a manifest does not set it.
+    document.remove("status");
+    for key in document.keys() {
+        let known = ["apiVersion", "kind", "metadata", "spec"];
+        if !known.contains(&key.as_str()) {
+            let message = format!("there is no such field: {}", suggestion(key, known));
+            problems.push(Problem::new(key.clone(), message));
+        }
+    }
+    let text = |key: &str, problems: &mut Vec<Problem>| match document.get(key) {
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(_) => {
+            problems.push(Problem::new(key, "expected text"));
+            None
+        }
+        None => {
+            problems.push(Problem::new(key, "is missing"));
+            None
+        }
+    };
+    if let Some(version) = text("apiVersion", &mut problems)
+        && version != API_VERSION
+    {
+        problems.push(Problem::new(
+            "apiVersion",
+            format!("{version:?} is not known here: use {API_VERSION}"),
+        ));
+    }
+    let kind = text("kind", &mut problems).and_then(|kind| match exact_kind(&kind) {
+        Ok(kind) => Some(kind),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    });
+    let mut metadata = document.remove("metadata").unwrap_or_default();
+    if let Some(map) = metadata.as_object_mut() {
+        map.retain(|key, _| !SERVER_FIELDS.contains(&key.as_str()));
+        map.entry("namespace")
+            .or_insert_with(|| tenant.as_str().into());
+        *name = kind
+            .zip(map.get("name").and_then(Value::as_str))
+            .map(|(kind, name)| {
+                let tenant = map["namespace"].as_str().unwrap_or_default();
+                format!("{kind} {tenant}/{name}")
+            });
+    }
+    let metadata: Option<Metadata> = typed(
+        shape::metadata_schema(),
+        metadata,
+        "metadata",
+        &mut problems,
+    );
+    let Some(kind) = kind else {
+        return Err(problems);
+    };
+    let spec = document.remove("spec").unwrap_or_default();
+    let schema = shape::spec_schema(kind);
+    let resource = match kind {
+        Kind::Agent => typed(schema, spec, "spec", &mut problems).map(Resource::Agent),
+        Kind::Tool => typed(schema, spec, "spec", &mut problems).map(Resource::Tool),
+        Kind::Model => typed(schema, spec, "spec", &mut problems).map(Resource::Model),
+    };
+    let (Some(metadata), Some(resource)) = (metadata, resource) else {
+        return Err(problems);
+    };
+    let manifest = Manifest { metadata, resource };
+    problems.extend(manifest.validate());
+    if problems.is_empty() {
+        Ok(manifest)
+    } else {
+        Err(problems)
+    }
+}
+
+/// Reads a value of a known shape; every fault of the shape is a problem.
+fn typed<T: DeserializeOwned>(
+    schema: &Value,
+    value: Value,
+    path: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    if value.is_null() {
+        problems.push(Problem::new(path, "is missing"));
+        return None;
+    }
+    let before = problems.len();
+    shape::check(schema, &value, path, problems);
+    match serde_path_to_error::deserialize(value) {
+        Ok(typed) => Some(typed),
+        Err(error) => {
+            // The schema walk says more about the same fault, and about the others.
+            if problems.len() == before {
+                let field = match error.path().to_string().as_str() {
+                    "." => path.to_owned(),
+                    below => format!("{path}.{below}"),
+                };
+                problems.push(Problem::new(field, error.inner().to_string()));
+            }
+            None
+        }
+    }
+}
+
+/// A kind in a manifest is written exactly as in Kubernetes.
+fn exact_kind(text: &str) -> Result<Kind, Problem> {
+    let names = Kind::ALL.map(Kind::as_str);
+    Kind::ALL
+        .into_iter()
+        .find(|kind| kind.as_str() == text)
+        .ok_or_else(|| {
+            let hint = suggestion(text, names);
+            Problem::new("kind", format!("{text:?} is not known: {hint}"))
+        })
 }

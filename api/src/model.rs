@@ -12,7 +12,7 @@ use crate::{AddressScope, HeaderSpec, SecretRef};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelSpec {
     /// What it is for.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// Who answers.
     pub provider: Provider,

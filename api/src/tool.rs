@@ -13,7 +13,7 @@ use crate::{AddressScope, ArtifactSource, Grants, HeaderSpec, LimitsSpec, Name, 
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToolSpec {
     /// What it does, for models and people.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
     /// A component.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,10 +25,10 @@ pub struct ToolSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Name>,
     /// What the component may do. Only with `component`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Grants::is_none")]
     pub grants: Grants,
     /// Limits of its sandboxes. Only with `component`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "LimitsSpec::is_default")]
     pub limits: LimitsSpec,
     /// Settings that the component reads through `context` (and `wasi:config`). Only with `component`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -1,0 +1,356 @@
+//! Manifests as people write them, and what they are told.
+
+use proptest::prelude::*;
+
+use crate::{Kind, Manifest, Resource, TenantName};
+
+fn read(text: &str) -> Result<Vec<Manifest>, Vec<String>> {
+    Manifest::from_yaml(text, &TenantName::default())
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn problems(text: &str) -> Vec<String> {
+    read(text).expect_err("problems were expected")
+}
+
+const DESK: &str = "\
+apiVersion: ringfence.dev/v1alpha1
+kind: Model
+metadata: {name: small}
+spec:
+  provider:
+    openAi: {model: m, baseUrl: http://127.0.0.1:1/v1, addresses: private, apiKey: {env: KEY}}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: Tool
+metadata:
+  name: search
+  namespace: team-a
+spec:
+  component: {image: 'registry.example.com/search:1'}
+  grants:
+    folders:
+      - {name: docs, mount: /docs}
+    http:
+      - host: '*.example.com'
+        methods: [GET, POST]
+        path: /v1
+  parameters:
+    - {name: depth, value: '3'}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: Agent
+metadata:
+  name: desk
+spec:
+  instructions: Answer from the files.
+  model: {name: small}
+  grants:
+    tools: [{name: search, functions: [find]}]
+";
+
+#[test]
+fn a_stream_of_documents_is_read() {
+    let manifests = read(DESK).unwrap();
+    let names: Vec<String> = manifests.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        names,
+        [
+            "Model default/small",
+            "Tool team-a/search",
+            "Agent default/desk"
+        ]
+    );
+    let Resource::Agent(agent) = &manifests[2].resource else {
+        panic!("{names:?}")
+    };
+    let grants = agent.component_grants();
+    assert!(grants.output, "a chat agent may stream its answer");
+    assert_eq!(
+        grants.models[0].name.as_str(),
+        "small",
+        "its model is granted"
+    );
+    assert!(!agent.grants.output, "what was written down is not changed");
+}
+
+#[test]
+fn what_is_printed_can_be_applied_again() {
+    for manifest in read(DESK).unwrap() {
+        let mut document = manifest.to_json();
+        document["status"] = serde_json::json!({"generation": 3});
+        document["metadata"]["generation"] = 3.into();
+        document["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let again = Manifest::from_json(document, &TenantName::default()).unwrap();
+        assert_eq!(again, manifest);
+        assert_eq!(
+            Manifest::from_yaml(&manifest.to_json().to_string(), &TenantName::default()),
+            Ok(vec![again])
+        );
+    }
+}
+
+#[test]
+fn every_problem_has_its_line() {
+    let text = "\
+# two things are wrong here
+apiVersion: ringfence.dev/v1
+kind: agent
+metadata:
+  name: x
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: Tool
+metadata: {name: t}
+spec:
+  mcp:
+    url: ftp://example.com
+  grants:
+    clocks: true
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: Agent
+metadata: {name: Desk}
+spec:
+  instruction: hello
+";
+    assert_eq!(
+        problems(text),
+        [
+            "line 2: apiVersion: \"ringfence.dev/v1\" is not known here: use ringfence.dev/v1alpha1",
+            "line 3: kind: \"agent\" is not known: did you mean \"Agent\"?",
+            "line 13: Tool default/t: spec.grants: has no effect without component: remove it",
+            "line 12: Tool default/t: spec.mcp.url: \"ftp\" is not a scheme that works here: use https or http",
+            "line 18: Agent default/Desk: metadata.name: \"Desk\" is not a valid name: use 1 to 63 \
+             lower-case letters, digits and '-', starting and ending with a letter or digit",
+            "line 20: Agent default/Desk: spec.instruction: there is no such field: did you mean \
+             \"instructions\"?",
+        ]
+    );
+}
+
+#[test]
+fn a_resource_is_written_down_once() {
+    let one =
+        "apiVersion: ringfence.dev/v1alpha1\nkind: Tool\nmetadata: {name: a}\nspec: {agent: b}\n";
+    let text = format!("{one}---\n{one}");
+    assert_eq!(
+        problems(&text),
+        ["line 6: Tool default/a: is written down twice (line 1): keep one"]
+    );
+    // The same name in another tenant, or of another kind, is another resource.
+    assert!(
+        read(&format!(
+            "{one}---\n{}",
+            one.replace("name: a", "name: a, namespace: b")
+        ))
+        .is_ok()
+    );
+}
+
+/// A spec with one fault, and the field that has to be named.
+#[test]
+fn faults_are_found_field_by_field() {
+    let cases = [
+        (Kind::Tool, "{}", "spec"),
+        (
+            Kind::Tool,
+            "{agent: a, mcp: {url: 'https://x.test'}}",
+            "spec",
+        ),
+        (
+            Kind::Tool,
+            "{agent: a, parameters: [{name: a, value: b}]}",
+            "spec.parameters",
+        ),
+        (Kind::Tool, "{agent: a, limits: {cpuMs: 5}}", "spec.limits"),
+        (
+            Kind::Tool,
+            "{component: {image: search}}",
+            "spec.component.image",
+        ),
+        (
+            Kind::Tool,
+            "{component: {digest: 'sha256:1'}}",
+            "spec.component.digest",
+        ),
+        (
+            Kind::Tool,
+            "{mcp: {url: 'https://u:p@x.test/'}}",
+            "spec.mcp.url",
+        ),
+        (
+            Kind::Tool,
+            "{mcp: {url: 'http://127.0.0.1/'}}",
+            "spec.mcp.url",
+        ),
+        (
+            Kind::Tool,
+            "{mcp: {url: 'https://x.test', pollMs: 10}}",
+            "spec.mcp.pollMs",
+        ),
+        (
+            Kind::Tool,
+            "{agent: a, descriptions: {'a b': c}}",
+            "spec.descriptions.a b",
+        ),
+        (Kind::Agent, "{instructions: x}", "spec.model"),
+        (
+            Kind::Agent,
+            "{instructions: ' ', model: {name: m}}",
+            "spec.instructions",
+        ),
+        (
+            Kind::Agent,
+            "{component: {image: a/b}, model: {name: m}}",
+            "spec.model",
+        ),
+        (
+            Kind::Agent,
+            "{instructions: x, model: {name: m, temperature: 3}}",
+            "spec.model.temperature",
+        ),
+        (
+            Kind::Agent,
+            "{instructions: x, model: {name: m}, loop: {maxTurns: 0}}",
+            "spec.loop.maxTurns",
+        ),
+        (
+            Kind::Agent,
+            "{instructions: x, model: {name: m}, outputSchema: text}",
+            "spec.outputSchema",
+        ),
+        (
+            Kind::Agent,
+            "{instructions: x, model: {name: m}, grants: {clocks: true}}",
+            "spec.grants.clocks",
+        ),
+        (
+            Kind::Model,
+            "{provider: {scripted: {turns: []}}}",
+            "spec.provider.scripted.turns",
+        ),
+        (
+            Kind::Model,
+            "{provider: {scripted: {turns: [{}]}}}",
+            "spec.provider.scripted.turns[0]",
+        ),
+        (
+            Kind::Model,
+            "{provider: {scripted: {turns: [{text: a}]}}, timeoutMs: 5}",
+            "spec.timeoutMs",
+        ),
+        (
+            Kind::Model,
+            "{provider: {anthropic: {model: ''}}}",
+            "spec.provider.anthropic.model",
+        ),
+        (
+            Kind::Model,
+            "{provider: {openAi: {model: m}}, retry: {attempts: 11, initialMs: 1}}",
+            "spec.retry.attempts",
+        ),
+        (
+            Kind::Model,
+            "{provider: {openAi: {model: m, apiKey: {env: 'A B'}}}}",
+            "spec.provider.openAi.apiKey.env",
+        ),
+        (
+            Kind::Model,
+            "{provider: {openAi: {model: m, apiKey: {file: k}}}}",
+            "spec.provider.openAi.apiKey.file",
+        ),
+    ];
+    for (kind, spec, field) in cases {
+        let text = format!(
+            "apiVersion: ringfence.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n"
+        );
+        let found = Manifest::from_yaml(&text, &TenantName::default()).expect_err(spec);
+        assert!(
+            found.iter().any(|problem| problem.field == field),
+            "{spec}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn faults_in_grants_are_found() {
+    let cases = [
+        ("tools: [{name: a}, {name: a}]", "tools[1].name"),
+        ("tools: [{name: a, functions: []}]", "tools[0].functions"),
+        ("http: [{host: 'https://a.test'}]", "http[0].host"),
+        (
+            "http: [{host: 169.254.169.254, addresses: private}]",
+            "http[0].host",
+        ),
+        ("http: [{host: 10.0.0.1}]", "http[0].host"),
+        (
+            "http: [{host: a.test, methods: [get]}]",
+            "http[0].methods[0]",
+        ),
+        ("http: [{host: a.test, path: v1}]", "http[0].path"),
+        ("http: [{host: a.test, path: /a/../b}]", "http[0].path"),
+        ("http: [{host: a.test}, {host: a.test}]", "http[1]"),
+        ("http: [{host: a.test, port: 70000}]", "http[0].port"),
+        (
+            "http: [{host: a.test, headers: [{name: x}]}]",
+            "http[0].headers[0]",
+        ),
+        (
+            "http: [{host: a.test, headers: [{name: host, value: x}]}]",
+            "http[0].headers[0].name",
+        ),
+        (
+            "http: [{host: a.test, headers: [{name: x, value: a, valueFrom: {env: B}}]}]",
+            "http[0].headers[0]",
+        ),
+        ("folders: [{name: a, mount: docs}]", "folders[0].mount"),
+        (
+            "folders: [{name: a, mount: /a}, {name: b, mount: /a/b}]",
+            "folders[1].mount",
+        ),
+        (
+            "folders: [{name: a, mount: /a, writeBytes: 5}]",
+            "folders[0].writeBytes",
+        ),
+        ("env: [{name: 1A, value: x}]", "env[0].name"),
+        ("env: [{name: A, value: 1}]", "env[0].value"),
+        (
+            "env: [{name: A, value: x}, {name: A, value: y}]",
+            "env[1].name",
+        ),
+        ("memory: true", "memory"),
+    ];
+    for (grants, field) in cases {
+        let text = format!(
+            "apiVersion: ringfence.dev/v1alpha1\nkind: Tool\nmetadata: {{name: x}}\nspec:\n  \
+             component: {{image: a/b}}\n  grants:\n    {grants}\n"
+        );
+        let found = Manifest::from_yaml(&text, &TenantName::default()).expect_err(grants);
+        let field = format!("spec.grants.{field}");
+        assert!(
+            found.iter().any(|problem| problem.field == field),
+            "{grants}: {found:?}"
+        );
+    }
+}
+
+proptest! {
+    /// Whatever is written: an answer, no panic, and no half-read stream.
+    #[test]
+    fn any_text_is_answered(text in "[ -~\n]{0,200}") {
+        let _ = read(&text);
+    }
+
+    #[test]
+    fn any_mutation_of_a_manifest_is_answered(at in 0..DESK.len(), with in "[\\PC\n]{0,4}") {
+        let mut text = DESK.to_owned();
+        text.replace_range(at..at + 1, &with);
+        if let Ok(manifests) = read(&text) {
+            for manifest in manifests {
+                let again = Manifest::from_json(manifest.to_json(), &TenantName::default());
+                prop_assert_eq!(again, Ok(manifest));
+            }
+        }
+    }
+}

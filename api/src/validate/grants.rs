@@ -1,0 +1,197 @@
+//! Validation of grants and parameters.
+
+use super::{KEY_BYTES, VALUE_BYTES, count, range, size, unique};
+use crate::problem::Report;
+use crate::{EnvGrant, FolderAccess, FolderGrant, Grants, Parameter, SecretRef, ToolGrant};
+
+/// Most bytes that a grant may let one call write into a folder.
+const FOLDER_WRITE_BYTES: u64 = 1 << 40;
+
+impl Grants {
+    pub(super) fn validate(&self, report: &mut Report<'_>) {
+        tools(&self.tools, &mut report.field("tools"));
+        {
+            let mut report = report.field("agents");
+            count(self.agents.len(), &mut report);
+            unique(
+                self.agents.iter().map(|grant| &grant.name),
+                "name",
+                &mut report,
+            );
+        }
+        {
+            let mut report = report.field("models");
+            count(self.models.len(), &mut report);
+            unique(
+                self.models.iter().map(|grant| &grant.name),
+                "name",
+                &mut report,
+            );
+        }
+        {
+            let mut report = report.field("http");
+            count(self.http.len(), &mut report);
+            unique(&self.http, "", &mut report);
+            for (index, grant) in self.http.iter().enumerate() {
+                grant.validate(&mut report.index(index));
+            }
+        }
+        folders(&self.folders, &mut report.field("folders"));
+        env(&self.env, &mut report.field("env"));
+    }
+}
+
+fn tools(grants: &[ToolGrant], report: &mut Report<'_>) {
+    count(grants.len(), report);
+    unique(grants.iter().map(|grant| &grant.name), "name", report);
+    for (index, grant) in grants.iter().enumerate() {
+        let Some(functions) = &grant.functions else {
+            continue;
+        };
+        let mut report = report.index(index);
+        let mut report = report.field("functions");
+        if functions.is_empty() {
+            report.say("is empty: name the functions, or remove the field to grant all of them");
+        }
+        count(functions.len(), &mut report);
+        unique(functions, "", &mut report);
+    }
+}
+
+fn folders(grants: &[FolderGrant], report: &mut Report<'_>) {
+    count(grants.len(), report);
+    for (index, grant) in grants.iter().enumerate() {
+        let mut report = report.index(index);
+        if let Err(message) = mount(&grant.mount) {
+            report.field("mount").say(message);
+        }
+        size(&grant.mount, KEY_BYTES, &mut report.field("mount"));
+        if grant.write_bytes.is_some() && grant.access == FolderAccess::ReadOnly {
+            report
+                .field("writeBytes")
+                .say("needs access: readWrite, since nothing can be written otherwise");
+        }
+        range(
+            grant.write_bytes,
+            1,
+            FOLDER_WRITE_BYTES,
+            &mut report.field("writeBytes"),
+        );
+        for (other, earlier) in grants[..index].iter().enumerate() {
+            if within(&grant.mount, &earlier.mount) || within(&earlier.mount, &grant.mount) {
+                report.field("mount").say(format!(
+                    "{:?} overlaps {:?} of entry {other}: mounts have to be apart",
+                    grant.mount, earlier.mount
+                ));
+            }
+        }
+    }
+}
+
+fn mount(path: &str) -> Result<(), String> {
+    let Some(rest) = path.strip_prefix('/') else {
+        return Err(format!("{path:?} is not absolute: start it with /"));
+    };
+    if path.contains(['\0', '\\']) {
+        return Err(format!(
+            "{path:?} holds a character that a mount may not have"
+        ));
+    }
+    if rest.is_empty() {
+        return Ok(());
+    }
+    if rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(format!(
+            "{path:?} is not plain: leave out //, ., .. and a / at the end"
+        ));
+    }
+    Ok(())
+}
+
+/// True when `inner` is `outer` or lies below it.
+fn within(inner: &str, outer: &str) -> bool {
+    let outer = outer.trim_end_matches('/');
+    inner
+        .strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn env(grants: &[EnvGrant], report: &mut Report<'_>) {
+    count(grants.len(), report);
+    unique(grants.iter().map(|grant| &grant.name), "name", report);
+    for (index, grant) in grants.iter().enumerate() {
+        let mut report = report.index(index);
+        variable(&grant.name, &mut report.field("name"));
+        size(&grant.value, VALUE_BYTES, &mut report.field("value"));
+        if grant.value.contains('\0') {
+            report.field("value").say("may not hold a zero byte");
+        }
+    }
+}
+
+fn variable(name: &str, report: &mut Report<'_>) {
+    let start = |c: char| c.is_ascii_alphabetic() || c == '_';
+    let rest = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    size(name, KEY_BYTES, report);
+    if !name.starts_with(start) || !name.chars().all(rest) {
+        report.say(format!(
+            "{name:?} is not the name of a variable: use letters, digits and _, not starting with a digit"
+        ));
+    }
+}
+
+impl SecretRef {
+    pub(super) fn validate(&self, report: &mut Report<'_>) {
+        match self {
+            SecretRef::Env(name) => variable(name, &mut report.field("env")),
+            SecretRef::File(path) if !path.is_absolute() => {
+                report
+                    .field("file")
+                    .say(format!("{path:?} is not absolute: start it with /"));
+            }
+            SecretRef::File(_) => {}
+        }
+    }
+}
+
+/// Checks the parameters of a component.
+pub(super) fn parameters(parameters: &[Parameter], report: &mut Report<'_>) {
+    count(parameters.len(), report);
+    unique(
+        parameters.iter().map(|parameter| &parameter.name),
+        "name",
+        report,
+    );
+    for (index, parameter) in parameters.iter().enumerate() {
+        let mut report = report.index(index);
+        if parameter.name.is_empty() {
+            report.field("name").say("may not be empty");
+        }
+        size(&parameter.name, KEY_BYTES, &mut report.field("name"));
+        size(&parameter.value, VALUE_BYTES, &mut report.field("value"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts_are_absolute_and_plain() {
+        for good in ["/", "/docs", "/a/b.c"] {
+            assert_eq!(mount(good), Ok(()), "{good}");
+        }
+        for bad in ["", "docs", "/a/", "/a//b", "/a/../b", "/.", "/a\\b"] {
+            assert!(mount(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn overlap_goes_by_whole_segments() {
+        assert!(within("/a/b", "/a"));
+        assert!(within("/a", "/"));
+        assert!(within("/a", "/a"));
+        assert!(!within("/ab", "/a"));
+        assert!(!within("/a", "/a/b"));
+    }
+}
