@@ -1,0 +1,202 @@
+//! `ringfence build`: a project folder becomes a component.
+//!
+//! Each language has a module that drives its own compiler and returns the bytes of a component. What
+//! follows is the same for all: the doc comments of the WIT are put in, and the result is checked to
+//! be what the project file promises.
+
+pub mod docs;
+
+mod component;
+mod process;
+mod progress;
+mod rust;
+mod wit;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use ringfence_api::Digest;
+
+use self::progress::Progress;
+use self::wit::World;
+use super::contract::{AGENT_PACKAGE, AGENT_VERSION};
+use super::error::{AuthoringError, Result};
+use super::project::{Kind, Language, Project};
+
+/// Arguments of `ringfence build`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// The project folder: where ringfence.toml is
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where to write the component [default: DIR/NAME.wasm]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// A component that was built.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// The project it was built from.
+    pub project: Project,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: usize,
+    /// What it exports.
+    pub exports: Vec<String>,
+    /// What it imports.
+    pub imports: Vec<String>,
+}
+
+/// Everything that a language's module needs to know.
+struct Job<'a> {
+    folder: &'a Path,
+    project: &'a Project,
+    progress: &'a Progress,
+}
+
+impl Job<'_> {
+    /// Folder for generated and intermediate files, inside the project; ignored by git.
+    fn scratch(&self) -> Result<PathBuf> {
+        let folder = self.folder.join(".ringfence");
+        super::contract::write_if_changed(&folder.join(".gitignore"), "*\n")?;
+        Ok(folder)
+    }
+}
+
+/// Runs `ringfence build`: what was built goes to stdout, everything else to stderr.
+///
+/// # Errors
+/// As for [`build`].
+pub fn run(args: &BuildArgs) -> Result<()> {
+    let built = build(&args.dir, args.output.as_deref())?;
+    eprintln!(
+        "{} {}, {}, {}",
+        built.project.kind,
+        built.project.name,
+        size(built.size),
+        built.digest
+    );
+    eprintln!("exports {}", list(&built.exports));
+    eprintln!("imports {}", list(&built.imports));
+    println!("{}", built.path.display());
+    Ok(())
+}
+
+/// Builds the project in `folder` and writes the component to `output`, or `NAME.wasm` in the folder.
+///
+/// # Errors
+/// When the project file, the WIT or the source is wrong, or a tool is missing.
+pub fn build(folder: &Path, output: Option<&Path>) -> Result<Built> {
+    let folder = &folder
+        .canonicalize()
+        .map_err(AuthoringError::io("open", folder))?;
+    let project = Project::read(folder)?;
+    let progress = Progress::new();
+    let job = Job {
+        folder,
+        project: &project,
+        progress: &progress,
+    };
+    let result = compile(&job);
+    progress.finish();
+    let bytes = result?;
+
+    let (resolve, world) = docs::decode_with_docs(&bytes)?;
+    let exports = wit::names(&resolve, resolve.worlds[world].exports.iter());
+    let imports = wit::names(&resolve, resolve.worlds[world].imports.iter());
+    check_kind(folder, &project, &exports)?;
+
+    let path = output.map_or_else(
+        || folder.join(format!("{}.wasm", project.name)),
+        Path::to_owned,
+    );
+    write_whole(&path, &bytes)?;
+    Ok(Built {
+        project,
+        path,
+        digest: Digest::of(&bytes),
+        size: bytes.len(),
+        exports,
+        imports,
+    })
+}
+
+fn compile(job: &Job<'_>) -> Result<Vec<u8>> {
+    let world = World::read(job.folder, job.project)?;
+    let bytes = match job.project.language {
+        Language::Rust => rust::build(job)?,
+        other => {
+            return Err(AuthoringError::project(
+                job.folder,
+                format!("{other} is not supported"),
+            ));
+        }
+    };
+    match world {
+        Some(world) => docs::embed(&bytes, &world.resolve, world.id),
+        None => Ok(bytes),
+    }
+}
+
+/// Whether the component is what the project file says.
+fn check_kind(folder: &Path, project: &Project, exports: &[String]) -> Result<()> {
+    let handler = format!("{AGENT_PACKAGE}/handler@{AGENT_VERSION}");
+    let (fits, wanted) = match project.kind {
+        Kind::Agent => (exports.contains(&handler), handler.as_str()),
+        Kind::Command => (
+            exports
+                .iter()
+                .any(|export| export.starts_with("wasi:cli/run@")),
+            "wasi:cli/run",
+        ),
+        Kind::Tool => (!exports.is_empty(), "at least one function"),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(AuthoringError::project(
+        folder.join(super::project::FILE),
+        format!(
+            "kind is {}, so the component has to export {wanted}; it exports {}",
+            project.kind,
+            list(exports)
+        ),
+    ))
+}
+
+/// Writes a file beside its place and moves it there, so that nobody reads half a component.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder).map_err(AuthoringError::io("create", folder))?;
+    let partial = path.with_extension(format!("{}.partial", std::process::id()));
+    fs::write(&partial, bytes).map_err(AuthoringError::io("write", &partial))?;
+    fs::rename(&partial, path).map_err(AuthoringError::io("write", path))
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "sizes are shown with one decimal"
+)]
+fn size(bytes: usize) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
