@@ -125,6 +125,8 @@ pub struct Metrics {
     target_count: AtomicU64,
     denials: Family<CapabilityLabel, Counter>,
     tokens: Family<DirectionLabel, Counter>,
+    sandbox_cpu: Histogram,
+    sandbox_memory: Histogram,
     pool_used: Gauge,
     pool_size: Gauge,
     pool_exhausted: Counter,
@@ -165,6 +167,8 @@ impl Metrics {
             target_count: AtomicU64::new(0),
             denials: Family::default(),
             tokens: Family::default(),
+            sandbox_cpu: LatencyBuckets.new_metric(),
+            sandbox_memory: Histogram::new((0..10).map(|n| f64::from(1_u32 << (16 + n)))),
             pool_used: Gauge::default(),
             pool_size: Gauge::default(),
             pool_exhausted: Counter::default(),
@@ -215,6 +219,18 @@ impl Metrics {
             "model_tokens",
             "Tokens that models read and wrote",
             self.tokens.clone(),
+        );
+        r.register_with_unit(
+            "sandbox_cpu",
+            "Processor time of sandboxes",
+            Unit::Seconds,
+            self.sandbox_cpu.clone(),
+        );
+        r.register_with_unit(
+            "sandbox_memory",
+            "Most linear memory that a sandbox had",
+            Unit::Bytes,
+            self.sandbox_memory.clone(),
         );
         r.register(
             "pool_used",
@@ -354,6 +370,14 @@ impl Metrics {
                 direction: "output",
             })
             .inc_by(output);
+    }
+
+    /// A sandbox is gone: the processor time it took and the most linear memory it had, in bytes.
+    pub fn sandbox_finished(&self, cpu: Duration, memory: u64) {
+        self.sandbox_cpu.observe(cpu.as_secs_f64());
+        // Precise up to 2^53 bytes, more than any sandbox has.
+        #[expect(clippy::cast_precision_loss, reason = "a histogram's sum is a float")]
+        self.sandbox_memory.observe(memory as f64);
     }
 
     /// What the pool holds now.
