@@ -15,7 +15,16 @@ fn main() {
     let manifest_dir = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     let tests = manifest_dir.parent().expect("this crate lies in tests/");
     let guests = tests.join("guests");
-    for watched in ["Cargo.toml", "Cargo.lock", "src", "examples", "wat", "conformance/src", "conformance/wit", "conformance/Cargo.toml"] {
+    for watched in [
+        "Cargo.toml",
+        "Cargo.lock",
+        "src",
+        "examples",
+        "wat",
+        "conformance/src",
+        "conformance/wit",
+        "conformance/Cargo.toml",
+    ] {
         println!("cargo::rerun-if-changed={}", guests.join(watched).display());
     }
     println!("cargo::rerun-if-changed={}", tests.join("../wit").display());
@@ -26,10 +35,15 @@ fn main() {
     build(&guests, &target_dir);
     let release = target_dir.join(TARGET).join("release");
     for (name, folder) in [("examples", "examples"), ("bin", "")] {
-        for source in sources(&guests.join(if name == "bin" { "src/bin" } else { name }), "rs") {
+        for source in sources(
+            &guests.join(if name == "bin" { "src/bin" } else { name }),
+            "rs",
+        ) {
             let built = release.join(folder).join(format!("{source}.wasm"));
             // An example that is no executable gets an underscore for each dash.
-            let other = release.join(folder).join(format!("{}.wasm", source.replace('-', "_")));
+            let other = release
+                .join(folder)
+                .join(format!("{}.wasm", source.replace('-', "_")));
             wasm.insert(source, if built.is_file() { built } else { other });
         }
     }
@@ -88,8 +102,11 @@ fn generate(wasm: &BTreeMap<String, PathBuf>) -> String {
         let identifier = name.replace('-', "_");
         let constant = identifier.to_uppercase();
         let path = path.display().to_string();
-        writeln!(code, "/// The guest `{name}`.\npub static {constant}: &[u8] = include_bytes!({path:?});")
-            .expect("writing to a string");
+        writeln!(
+            code,
+            "/// The guest `{name}`.\npub static {constant}: &[u8] = include_bytes!({path:?});"
+        )
+        .expect("writing to a string");
         writeln!(all, "    ({name:?}, {constant}),").expect("writing to a string");
         writeln!(names, "            {identifier}").expect("writing to a string");
     }

@@ -2,7 +2,7 @@
 //! has to make of it.
 //!
 //! A test file proves that it covers every guest by having one item per guest and
-//! ```ignore
+//! ```text
 //! macro_rules! assert_test_exists { ($name:ident) => { #[allow(unused_imports)] use self::$name as _; }; }
 //! ringfence_test_guests::foreach_guest!(assert_test_exists);
 //! ```
@@ -56,7 +56,10 @@ mod tests {
             let row = row.unwrap_or_else(|| panic!("{name} has no row"));
             for export in exports(bytes).unwrap_or_default() {
                 let export = export.split('@').next().unwrap();
-                assert!(row.contains(&format!("`{export}`")), "{name}: {export} is not named");
+                assert!(
+                    row.contains(&format!("`{export}`")),
+                    "{name}: {export} is not named"
+                );
             }
         }
     }
