@@ -5,6 +5,7 @@
 pub mod builtin;
 pub mod engine;
 pub mod error;
+pub mod function;
 pub mod limits;
 pub mod message;
 pub mod telemetry;
