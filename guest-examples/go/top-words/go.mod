@@ -1,0 +1,3 @@
+module top-words
+
+go 1.25
