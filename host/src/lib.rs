@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod builtin;
+pub mod egress;
 pub mod engine;
 pub mod error;
 pub mod function;
 pub mod limits;
 pub mod message;
+pub mod secret;
 pub mod telemetry;
