@@ -121,6 +121,11 @@ impl Allowed {
         &self.target
     }
 
+    /// Headers that are added on the way out.
+    pub fn headers(&self) -> &[HeaderSpec] {
+        &self.headers
+    }
+
     /// Addresses that may be dialled.
     pub fn scope(&self) -> AddressScope {
         self.scope

@@ -138,6 +138,14 @@ impl EgressError {
         )
     }
 
+    /// Whether the host itself said no: trying again cannot help.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            EgressError::Refused(_) | EgressError::Address { .. } | EgressError::Secret(_)
+        )
+    }
+
     /// Finds the cause that the dialler or a body put into a chain of other errors.
     pub(super) fn find(error: &(dyn StdError + 'static)) -> Option<EgressError> {
         let mut next = Some(error);
