@@ -107,8 +107,16 @@ fn part(block: ContentBlock) -> Result<Part, CallError> {
                     body,
                 })
             }
+            _ => return Err(unknown()),
         },
         // A link is no content: what is behind it needs a grant of its own.
         ContentBlock::ResourceLink(link) => Part::Text(format!("{} ({})", link.name, link.uri)),
+        _ => return Err(unknown()),
     })
+}
+
+fn unknown() -> CallError {
+    CallError::Failed(
+        "the MCP server sent content of a kind that this host does not know".to_owned(),
+    )
 }

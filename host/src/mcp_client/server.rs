@@ -214,6 +214,9 @@ impl McpServer {
                 Ok(CallToolResponse::Task(_)) => Err(CallError::UnknownOutcome(
                     "the MCP server answered with a task that was not asked for".to_owned(),
                 )),
+                Ok(_) => Err(CallError::UnknownOutcome(
+                    "the MCP server answered in a way that this host does not know".to_owned(),
+                )),
                 Err(error) => Err(failure(function, &error)),
             }
         };
