@@ -1,0 +1,213 @@
+//! Which registries the host talks to, and over what.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::OciError;
+
+/// What the operator allows. Registries are named as in an image reference, `host` or `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrySettings {
+    /// Only these, if given.
+    pub only: Option<BTreeSet<String>>,
+    /// Registries that are spoken to without TLS, beside those on this machine.
+    pub plain_http: BTreeSet<String>,
+    /// Registries that may be at a private address.
+    pub private: BTreeSet<String>,
+    /// Whether a registry on this machine may be used by whoever names it, and without TLS. To be
+    /// switched off where tenants do not trust each other.
+    pub loopback: bool,
+}
+
+impl Default for RegistrySettings {
+    fn default() -> Self {
+        Self {
+            only: None,
+            plain_http: BTreeSet::new(),
+            private: BTreeSet::new(),
+            loopback: true,
+        }
+    }
+}
+
+impl RegistrySettings {
+    pub(super) fn scheme(&self, registry: &str) -> &'static str {
+        let plain = self.plain_http.contains(registry)
+            || (self.loopback && is_loopback_name(host_of(registry)));
+        if plain { "http" } else { "https" }
+    }
+
+    pub(super) fn allows(&self, registry: &str) -> Result<(), OciError> {
+        match &self.only {
+            Some(only) if !only.contains(registry) => Err(OciError::Forbidden(format!(
+                "registry {registry} is not one of those that this host may use"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the host may dial this address for `host`, which is `registry` itself or where it sent
+    /// us: to other hosts of this machine or network only if it is of the same kind itself.
+    pub(super) fn may_dial(&self, registry: &str, host: &str, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let both = |is: &dyn Fn(&str) -> bool| is(host) && is(host_of(registry));
+        is_public(ip)
+            || (ip.is_loopback() && self.loopback && both(&is_loopback_name))
+            || both(&|host| self.named_private(host))
+    }
+
+    fn named_private(&self, host: &str) -> bool {
+        self.private
+            .iter()
+            .any(|registry| host_of(registry) == host)
+    }
+}
+
+/// The host of `host:port`, without the brackets of an IPv6 address.
+pub(super) fn host_of(registry: &str) -> &str {
+    let host = match registry.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => registry,
+    };
+    host.trim_start_matches('[').trim_end_matches(']')
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether an address belongs to the internet at large: not to this machine, this network, a cloud's
+/// metadata service or a range that is reserved for anything else.
+fn is_public(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            !(v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.is_documentation()
+                || a == 0
+                || a >= 240
+                || (a == 100 && (64..128).contains(&b))
+                || (a == 192 && b == 0 && c == 0)
+                || (a == 198 && (18..20).contains(&b)))
+        }
+        // Only global unicast, without documentation, 6to4, Teredo and the like, which can wrap any
+        // IPv4 address.
+        IpAddr::V6(v6) => {
+            let [a, b, ..] = v6.segments();
+            a & 0xe000 == 0x2000 && a != 0x2002 && !(a == 0x2001 && b < 0x200) && {
+                !(a == 0x2001 && b == 0xdb8) && a != 0x3fff
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(private: &str) -> RegistrySettings {
+        RegistrySettings {
+            private: BTreeSet::from([private.to_owned()]),
+            ..RegistrySettings::default()
+        }
+    }
+
+    #[test]
+    fn only_public_addresses_are_dialled() {
+        let settings = RegistrySettings::default();
+        for ip in [
+            "10.0.0.1",
+            "192.168.1.1",
+            "172.16.0.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "127.0.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "fe80::1",
+            "fd00::1",
+            "::",
+            "::ffff:10.0.0.1",
+            "2002:a00:1::",
+            "2001::1",
+            "64:ff9b::a00:1",
+            "ff02::1",
+        ] {
+            assert!(
+                !settings.may_dial("registry.example", "registry.example", ip.parse().unwrap()),
+                "{ip}"
+            );
+        }
+        for ip in ["93.184.215.14", "2606:2800:21f::1"] {
+            assert!(
+                settings.may_dial("registry.example", "registry.example", ip.parse().unwrap()),
+                "{ip}"
+            );
+        }
+    }
+
+    #[test]
+    fn private_and_local_registries_have_to_be_named() {
+        let private = "10.0.0.1".parse().unwrap();
+        assert!(named("registry.example:5000").may_dial(
+            "registry.example",
+            "registry.example",
+            private
+        ));
+        assert!(!named("registry.example:5000").may_dial(
+            "other.example",
+            "other.example",
+            private
+        ));
+        let local = "127.0.0.1".parse().unwrap();
+        let settings = RegistrySettings::default();
+        assert!(settings.may_dial("127.0.0.1:5000", "localhost", local));
+        // A public name that resolves to this machine is an attack, not a registry.
+        assert!(!settings.may_dial("registry.example", "registry.example", local));
+        assert!(!settings.may_dial("registry.example", "localhost", local));
+        assert!(!named("in.example").may_dial("registry.example", "in.example", private));
+        let strict = RegistrySettings {
+            loopback: false,
+            ..settings
+        };
+        assert!(!strict.may_dial("127.0.0.1:5000", "localhost", local));
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_for_named_registries() {
+        let mut settings = RegistrySettings::default();
+        for (registry, scheme) in [
+            ("localhost:5000", "http"),
+            ("127.0.0.1:5000", "http"),
+            ("[::1]:5000", "http"),
+            ("localhost.example:5000", "https"),
+            ("registry.example", "https"),
+        ] {
+            assert_eq!(settings.scheme(registry), scheme, "{registry}");
+        }
+        settings.plain_http.insert("registry.example:80".into());
+        assert_eq!(settings.scheme("registry.example:80"), "http");
+        assert_eq!(settings.scheme("registry.example"), "https");
+        settings.loopback = false;
+        assert_eq!(settings.scheme("localhost:5000"), "https");
+    }
+
+    #[test]
+    fn a_list_of_registries_excludes_all_others() {
+        let only = RegistrySettings {
+            only: Some(BTreeSet::from(["ghcr.io".to_owned()])),
+            ..RegistrySettings::default()
+        };
+        assert!(only.allows("ghcr.io").is_ok());
+        assert!(matches!(
+            only.allows("ghcr.io:8443"),
+            Err(OciError::Forbidden(_))
+        ));
+    }
+}

@@ -1,0 +1,364 @@
+//! Pull and push with Debian's `docker-registry`, and with `wkg` where it is installed.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Trial;
+use ringfence_api::{ArtifactSource, Digest};
+use ringfence_host::artifact::oci::{OciError, RegistryAuth};
+use ringfence_host::artifact::{ArtifactError, Upload};
+use tempfile::TempDir;
+
+use crate::fixture::{Fixture, component, tenant};
+use crate::test;
+
+pub(crate) fn add(tests: &mut Vec<Trial>) {
+    tests.extend([
+        test("what_is_pushed_can_be_pulled_and_stays_pinned", round_trip),
+        test("images_that_are_no_components_are_refused", foreign),
+        test("registries_need_credentials_and_permission", permission),
+    ]);
+    // A heavy build and no part of any distribution, so only where somebody has it.
+    if let Some(wkg) = find("wkg") {
+        tests.push(test(
+            "wkg_reads_what_we_push_and_we_read_what_it_pushes",
+            || wkg_both(wkg),
+        ));
+    }
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+/// A registry on a free port, killed when it is dropped.
+struct Registry {
+    child: Child,
+    name: String,
+    _dir: TempDir,
+}
+
+impl Registry {
+    fn start(extra: &str) -> Self {
+        let program = find("docker-registry")
+            .expect("docker-registry is missing: apt-get install docker-registry");
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..5 {
+            // The registry cannot choose a port itself; if another process takes this one in between,
+            // the registry ends and another one is tried.
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            drop(listener);
+            let config = format!(
+                "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'}}\n{extra}",
+                dir.path().join("data").display()
+            );
+            std::fs::write(dir.path().join("config.yml"), config).unwrap();
+            let mut child = Command::new(&program)
+                .arg("serve")
+                .arg(dir.path().join("config.yml"))
+                .env("OTEL_TRACES_EXPORTER", "none")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while child.try_wait().unwrap().is_none() {
+                if std::net::TcpStream::connect(address).is_ok() {
+                    return Self {
+                        child,
+                        name: address.to_string(),
+                        _dir: dir,
+                    };
+                }
+                assert!(Instant::now() < deadline, "the registry does not start");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        panic!("the registry ends at once");
+    }
+
+    fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.name)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn pushed(fixture: &Fixture, n: u32, image: &str) -> (Digest, Digest) {
+    let stored = fixture
+        .artifacts
+        .put(&tenant(), Upload::bytes(component(n)))
+        .await
+        .unwrap();
+    let digest = stored.meta.digest;
+    let manifest = fixture
+        .artifacts
+        .push(&tenant(), &digest, image, None)
+        .await
+        .unwrap();
+    (digest, manifest)
+}
+
+async fn round_trip() {
+    let registry = Registry::start("");
+    let image = registry.image("team/tool:1");
+    let sender = Fixture::new();
+    let (digest, manifest) = pushed(&sender, 1, &image).await;
+    // Pushing the same again changes nothing.
+    let again = sender
+        .artifacts
+        .push(&tenant(), &digest, &image, None)
+        .await
+        .unwrap();
+    assert_eq!(again, manifest);
+
+    let receiver = Fixture::new();
+    let source = ArtifactSource::Image(image.clone());
+    let resolved = receiver
+        .artifacts
+        .resolve(&tenant(), &source, None)
+        .await
+        .unwrap();
+    assert_eq!(resolved, digest);
+    receiver.artifacts.prepare(&digest).await.unwrap();
+    let meta = receiver.artifacts.get(&tenant(), &digest).unwrap();
+    let pins: Vec<_> = meta
+        .images
+        .iter()
+        .map(|pin| (&*pin.image, pin.manifest))
+        .collect();
+    assert_eq!(pins, [(&*image, manifest)]);
+
+    // The tag moves; the tenant that has pinned it stays, until it pulls again.
+    let (moved, _) = pushed(&sender, 2, &image).await;
+    assert_eq!(
+        receiver
+            .artifacts
+            .resolve(&tenant(), &source, None)
+            .await
+            .unwrap(),
+        digest
+    );
+    let pulled = receiver
+        .artifacts
+        .pull(&tenant(), &image, None)
+        .await
+        .unwrap();
+    assert_eq!(pulled.meta.digest, moved);
+    assert_eq!(
+        receiver
+            .artifacts
+            .resolve(&tenant(), &source, None)
+            .await
+            .unwrap(),
+        moved
+    );
+
+    // By digest, it is the old one for ever.
+    let exact = registry.image(&format!("team/tool@{manifest}"));
+    let pulled = receiver
+        .artifacts
+        .pull(&tenant(), &exact, None)
+        .await
+        .unwrap();
+    assert_eq!(pulled.meta.digest, digest);
+
+    // Too large is known before anything is downloaded, and leaves nothing.
+    let small = Fixture::with(|s| s.store.artifact_bytes = 100);
+    let error = small
+        .artifacts
+        .pull(&tenant(), &image, None)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ArtifactError::Oci(OciError::Format { .. })),
+        "{error:?}"
+    );
+    assert!(small.files().is_empty());
+}
+
+async fn foreign() {
+    use oci_client::client::{Client, ClientConfig, ClientProtocol, Config, ImageLayer};
+    let registry = Registry::start("");
+    let fixture = Fixture::new();
+    let missing = fixture
+        .artifacts
+        .pull(&tenant(), &registry.image("x:1"), None)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(missing, ArtifactError::Oci(OciError::NotFound(_))),
+        "{missing:?}"
+    );
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = Client::new(ClientConfig {
+        protocol: ClientProtocol::Http,
+        ..ClientConfig::default()
+    });
+    let wasm = "application/vnd.wasm.config.v0+json";
+    let module = wat::parse_str("(module)").unwrap();
+    for (layer, layer_type, config, config_type, reason) in [
+        (
+            b"tar".to_vec(),
+            "application/vnd.oci.image.layer.v1.tar",
+            "{}",
+            wasm,
+            "layer is of type",
+        ),
+        (
+            component(1),
+            "application/wasm",
+            "{}",
+            "application/vnd.oci.image.config.v1+json",
+            "config",
+        ),
+        (
+            component(1),
+            "application/wasm",
+            r#"{"os":"wasip1"}"#,
+            wasm,
+            "core module",
+        ),
+        // The config lies: the bytes decide.
+        (
+            module,
+            "application/wasm",
+            r#"{"os":"wasip2"}"#,
+            wasm,
+            "module",
+        ),
+    ] {
+        let image = registry.image("foreign:1");
+        let layers = [ImageLayer::new(layer, layer_type.into(), None)];
+        let config = Config::new(config.as_bytes().to_vec(), config_type.into(), None);
+        let to = image.parse().unwrap();
+        let auth = oci_client::secrets::RegistryAuth::Anonymous;
+        client
+            .push(&to, &layers, config, &auth, None)
+            .await
+            .unwrap();
+        let error = fixture
+            .artifacts
+            .pull(&tenant(), &image, None)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains(reason), "{reason}: {error}");
+        assert!(fixture.files().is_empty());
+    }
+}
+
+async fn permission() {
+    let dir = tempfile::tempdir().unwrap();
+    let users = dir.path().join("users");
+    // user "u", password "p", as `htpasswd -B` writes it.
+    std::fs::write(
+        &users,
+        "u:$2b$05$QwRhP3sG5pvWM/Rq8Eu2XOz9OZ3zEq/krHRm8FT88uNgWv5C5KswO\n",
+    )
+    .unwrap();
+    let auth = format!(
+        "auth: {{htpasswd: {{realm: r, path: {}}}}}\n",
+        users.display()
+    );
+    let registry = Registry::start(&auth);
+    let fixture = Fixture::new();
+    let image = registry.image("team/tool:1");
+    let stored = fixture
+        .artifacts
+        .put(&tenant(), Upload::bytes(component(1)))
+        .await
+        .unwrap();
+    let digest = stored.meta.digest;
+    for auth in [None, Some(RegistryAuth::Basic("u".into(), "wrong".into()))] {
+        let error = fixture
+            .artifacts
+            .push(&tenant(), &digest, &image, auth)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, ArtifactError::Oci(OciError::Unauthorized { .. })),
+            "{error:?}"
+        );
+    }
+    let auth = || Some(RegistryAuth::Basic("u".into(), "p".into()));
+    fixture
+        .artifacts
+        .push(&tenant(), &digest, &image, auth())
+        .await
+        .unwrap();
+    let receiver = Fixture::new();
+    let pulled = receiver
+        .artifacts
+        .pull(&tenant(), &image, auth())
+        .await
+        .unwrap();
+    assert_eq!(pulled.meta.digest, digest);
+
+    let elsewhere = Fixture::with(|s| s.registries.only = Some(BTreeSet::new()));
+    let error = elsewhere
+        .artifacts
+        .pull(&tenant(), &image, auth())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ArtifactError::Oci(OciError::Forbidden(_))),
+        "{error:?}"
+    );
+    let strict = Fixture::with(|s| s.registries.loopback = false);
+    let error = strict
+        .artifacts
+        .pull(&tenant(), &image, auth())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, ArtifactError::Oci(OciError::Forbidden(_))),
+        "{error:?}"
+    );
+}
+
+async fn wkg_both(wkg: PathBuf) {
+    let registry = Registry::start("");
+    let fixture = Fixture::new();
+    let dir = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(&wkg)
+            .args(["oci", arguments[0], "--insecure", &registry.name])
+            .args(&arguments[1..])
+            .env("HOME", dir.path())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    let image = registry.image("ours:1");
+    pushed(&fixture, 1, &image).await;
+    let file = dir.path().join("pulled.wasm");
+    run(&["pull", &image, "--output", file.to_str().unwrap()]);
+    assert_eq!(std::fs::read(&file).unwrap(), component(1));
+
+    std::fs::write(&file, component(2)).unwrap();
+    let image = registry.image("theirs:1");
+    run(&["push", &image, file.to_str().unwrap()]);
+    let pulled = fixture
+        .artifacts
+        .pull(&tenant(), &image, None)
+        .await
+        .unwrap();
+    assert_eq!(pulled.meta.digest, Digest::of(&component(2)));
+}
