@@ -136,9 +136,6 @@ pub struct FolderGrant {
     /// How it may be used.
     #[serde(default)]
     pub access: FolderAccess,
-    /// Most bytes that one call may write into it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub write_bytes: Option<u64>,
 }
 
 /// An environment variable.

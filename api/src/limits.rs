@@ -35,6 +35,9 @@ pub struct LimitsSpec {
     /// Bytes of result, content or response body that a call may return.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_bytes: Option<u64>,
+    /// Bytes that one call may write into granted folders; a new file or folder counts for 4,096.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder_write_bytes: Option<u64>,
     /// Calls of this resource that run at the same time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,

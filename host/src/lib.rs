@@ -5,15 +5,29 @@
 #![deny(unsafe_code)]
 
 pub mod artifact;
+pub mod body;
 pub mod builtin;
+mod cache;
+mod capability;
+mod core;
+pub mod directory;
+mod dispatch;
 pub mod egress;
 pub mod engine;
 pub mod error;
 pub mod function;
+mod host;
 pub mod limits;
 pub mod mcp_client;
+pub mod mediation;
 pub mod message;
 pub mod model;
+pub mod output;
+pub mod record;
+mod sandbox;
 pub mod secret;
+pub mod session;
 mod sse;
 pub mod telemetry;
+
+pub use host::{Host, Parts, RUN_TIMEOUT, StartError};

@@ -40,7 +40,9 @@ pub mod name {
     pub const FAN_OUT: &str = "fan-out";
     /// Open model streams and outgoing bodies of one sandbox.
     pub const OPEN_STREAMS: &str = "open-streams";
-    /// Bytes written into a granted folder by one call.
+    /// Bytes of all HTTP headers of one message.
+    pub const HTTP_HEADER_BYTES: &str = "http-header-bytes";
+    /// Bytes written into granted folders by one call; a new entry counts for 4,096.
     pub const FOLDER_WRITE_BYTES: &str = "folder-write-bytes";
     /// Events that wait for a slow reader of a stream.
     pub const OUTPUT_EVENTS: &str = "output-events";
@@ -96,6 +98,8 @@ pub struct Limits {
     pub input_bytes: u64,
     /// `output-bytes`.
     pub output_bytes: u64,
+    /// `folder-write-bytes`.
+    pub folder_write_bytes: u64,
     /// `concurrency`.
     pub concurrency: u32,
 }
@@ -112,6 +116,7 @@ impl Limits {
         log_bytes: 256 << 10,
         input_bytes: 4 << 20,
         output_bytes: 4 << 20,
+        folder_write_bytes: 64 << 20,
         concurrency: 64,
     };
 
@@ -134,6 +139,7 @@ impl Limits {
         log_bytes: 16 << 20,
         input_bytes: 8 << 20,
         output_bytes: 32 << 20,
+        folder_write_bytes: 4 << 30,
         concurrency: 1000,
     };
 
@@ -189,6 +195,12 @@ impl Limits {
                 spec.output_bytes,
                 d.output_bytes,
                 m.output_bytes,
+            )?,
+            folder_write_bytes: pick(
+                "folderWriteBytes",
+                spec.folder_write_bytes,
+                d.folder_write_bytes,
+                m.folder_write_bytes,
             )?,
             concurrency: u32::try_from(concurrency).unwrap_or(u32::MAX),
         })

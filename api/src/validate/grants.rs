@@ -1,11 +1,8 @@
 //! Validation of grants and parameters.
 
-use super::{KEY_BYTES, VALUE_BYTES, count, range, size, unique};
+use super::{KEY_BYTES, VALUE_BYTES, count, size, unique};
 use crate::problem::Report;
-use crate::{EnvGrant, FolderAccess, FolderGrant, Grants, Parameter, SecretRef, ToolGrant};
-
-/// Most bytes that a grant may let one call write into a folder.
-const FOLDER_WRITE_BYTES: u64 = 1 << 40;
+use crate::{EnvGrant, FolderGrant, Grants, Parameter, SecretRef, ToolGrant};
 
 impl Grants {
     pub(super) fn validate(&self, report: &mut Report<'_>) {
@@ -66,17 +63,6 @@ fn folders(grants: &[FolderGrant], report: &mut Report<'_>) {
             report.field("mount").say(message);
         }
         size(&grant.mount, KEY_BYTES, &mut report.field("mount"));
-        if grant.write_bytes.is_some() && grant.access == FolderAccess::ReadOnly {
-            report
-                .field("writeBytes")
-                .say("needs access: readWrite, since nothing can be written otherwise");
-        }
-        range(
-            grant.write_bytes,
-            1,
-            FOLDER_WRITE_BYTES,
-            &mut report.field("writeBytes"),
-        );
         for (other, earlier) in grants[..index].iter().enumerate() {
             if within(&grant.mount, &earlier.mount) || within(&earlier.mount, &grant.mount) {
                 report.field("mount").say(format!(

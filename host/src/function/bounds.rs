@@ -7,7 +7,9 @@ pub const MAX_SHAPE_DEPTH: usize = 24;
 /// this is also what keeps a few nested records from becoming gigabytes of schema.
 pub const MAX_SHAPE_NODES: usize = 4096;
 /// The same over all functions of one component.
-pub const MAX_TABLE_NODES: usize = 32_768;
+pub const MAX_TABLE_NODES: usize = 16_384;
+/// Bytes of names and doc comments that count like one more node, since they are repeated as well.
+pub const NODE_TEXT_BYTES: usize = 64;
 /// Exported functions of one component.
 pub const MAX_FUNCTIONS: usize = 256;
 /// Bytes of one doc comment; what is longer is cut.

@@ -1,14 +1,14 @@
 //! Doc comments of a component.
 //!
 //! Component binaries have no place for WIT doc comments, and no toolchain keeps them: they are lost when
-//! the core module becomes a component. So they travel in a custom section of the component:
+//! the core module becomes a component. So they travel in custom sections at the component's top level,
+//! which `ringfence build` appends:
 //!
-//! - [`DOCS_SECTION`], which `ringfence build` appends: a JSON object from the name of a WIT package
-//!   (`ns:pkg@1.0.0`) to its docs, in the form that `wit_parser::PackageMetadata` serialises to. It has
-//!   its own name because the standard section can only speak of one package, and other tools refuse a
-//!   component whose standard section speaks of interfaces that are not the component's own.
-//! - [`STANDARD_DOCS_SECTION`], which some tools inject: a version byte (0 or 1), then the same JSON for
-//!   one package that is not named.
+//! - [`DOCS_SECTION`], as wasm-tools defines it: a version byte (0 or 1), then JSON for one package,
+//!   in the form that `wit_parser::PackageMetadata` serialises to. The package is not named: it is the
+//!   component's own world, and, where another tool injected the section, the author's whole package.
+//! - `package-docs:NAMESPACE:NAME@VERSION` ([`NAMED_DOCS_PREFIX`]), in the same encoding, once for
+//!   each package that the component's interfaces are from; `@VERSION` only where the package has one.
 
 use std::collections::HashMap;
 
@@ -17,10 +17,10 @@ use serde::Deserialize;
 use super::bounds::{MAX_DESCRIPTION_BYTES, MAX_DOCS_BYTES};
 use super::name::InterfaceName;
 
-/// Custom section with the docs of several packages.
-pub const DOCS_SECTION: &str = "ringfence:package-docs";
-/// Custom section with the docs of one package, as wasm-tools defines it.
-pub const STANDARD_DOCS_SECTION: &str = "package-docs";
+/// Custom section with the docs of the component's world, or of one package that is not named.
+pub const DOCS_SECTION: &str = "package-docs";
+/// What comes before the package's name in the name of a custom section with its docs.
+pub const NAMED_DOCS_PREFIX: &str = "package-docs:";
 
 /// Why a section of docs was not read. Docs are advice, so that this is a warning, not a refusal.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum DocsError {
     #[error("doc comments take more than {MAX_DOCS_BYTES} bytes")]
     TooLarge,
     /// Made by a tool that this host does not know.
-    #[error("unknown version of the `{STANDARD_DOCS_SECTION}` section")]
+    #[error("unknown version of the `{DOCS_SECTION}` section")]
     Version,
     /// Not the JSON that was expected.
     #[error("cannot read doc comments")]
@@ -113,21 +113,21 @@ impl Docs {
     /// # Errors
     /// It is one, but cannot be read.
     pub fn read(&mut self, section: &str, data: &[u8]) -> Result<(), DocsError> {
-        if section != DOCS_SECTION && section != STANDARD_DOCS_SECTION {
+        let package = section.strip_prefix(NAMED_DOCS_PREFIX);
+        if package.is_none() && section != DOCS_SECTION {
             return Ok(());
         }
         self.bytes = self.bytes.saturating_add(data.len());
         if self.bytes > MAX_DOCS_BYTES {
             return Err(DocsError::TooLarge);
         }
-        if section == DOCS_SECTION {
-            let packages: HashMap<String, PackageDocs> = serde_json::from_slice(data)?;
-            self.named.extend(packages);
-            return Ok(());
-        }
-        match data.split_first() {
-            Some((0 | 1, json)) => self.unnamed.push(serde_json::from_slice(json)?),
+        let docs: PackageDocs = match data.split_first() {
+            Some((0 | 1, json)) => serde_json::from_slice(json)?,
             _ => return Err(DocsError::Version),
+        };
+        match package {
+            Some(package) => drop(self.named.insert(package.to_owned(), docs)),
+            None => self.unnamed.push(docs),
         }
         Ok(())
     }
@@ -223,9 +223,10 @@ fn clean(text: Option<&str>) -> Option<Box<str>> {
 mod tests {
     use super::*;
 
-    fn docs(section: &str, data: &[u8]) -> Docs {
+    fn docs(section: &str, json: &str) -> Docs {
         let mut docs = Docs::default();
-        docs.read(section, data).unwrap();
+        docs.read(section, format!("\u{1}{json}").as_bytes())
+            .unwrap();
         docs
     }
 
@@ -240,12 +241,10 @@ mod tests {
                 "types": {"t": {"docs": "of t", "items": {"x": "of x"}}}
             }}
         }"#;
-        let named = docs(
-            DOCS_SECTION,
-            format!(r#"{{"a:b@1.0.0": {package}}}"#).as_bytes(),
-        );
-        let unnamed = docs(STANDARD_DOCS_SECTION, format!("\u{1}{package}").as_bytes());
-        for docs in [named, unnamed] {
+        for docs in [
+            docs("package-docs:a:b@1.0.0", package),
+            docs("package-docs", package),
+        ] {
             assert_eq!(docs.function(None, "f").as_deref(), Some("of f"));
             assert_eq!(docs.function(None, "g").as_deref(), Some("of g"));
             assert_eq!(docs.interface("a:b/i@1.0.0").as_deref(), Some("of i"));
@@ -262,9 +261,10 @@ mod tests {
     #[test]
     fn docs_of_one_package_are_not_given_to_another() {
         let docs = docs(
-            DOCS_SECTION,
-            br#"{"a:b@1.0.0": {"interfaces": {"i": {"docs": "x"}}}}"#,
+            "package-docs:a:b@1.0.0",
+            r#"{"interfaces": {"i": {"docs": "x"}}}"#,
         );
+        assert_eq!(docs.interface("a:b/i@1.0.0").as_deref(), Some("x"));
         assert_eq!(docs.interface("a:b/i@2.0.0"), None);
         assert_eq!(docs.interface("a:c/i@1.0.0"), None);
     }
@@ -275,19 +275,14 @@ mod tests {
         let cut = clean(Some(&long)).unwrap();
         assert!(cut.ends_with('…') && cut.len() <= MAX_DESCRIPTION_BYTES + '…'.len_utf8());
         let mut docs = Docs::default();
+        let read = |docs: &mut Docs, data: &[u8]| docs.read(DOCS_SECTION, data);
+        assert!(matches!(read(&mut docs, b"\x01{"), Err(DocsError::Json(_))));
         assert!(matches!(
-            docs.read(DOCS_SECTION, b"{"),
-            Err(DocsError::Json(_))
-        ));
-        assert!(matches!(
-            docs.read(STANDARD_DOCS_SECTION, b"\x07{}"),
+            read(&mut docs, b"\x07{}"),
             Err(DocsError::Version)
         ));
         let large = vec![b' '; MAX_DOCS_BYTES + 1];
-        assert!(matches!(
-            docs.read(DOCS_SECTION, &large),
-            Err(DocsError::TooLarge)
-        ));
+        assert!(matches!(read(&mut docs, &large), Err(DocsError::TooLarge)));
         assert!(docs.read("name", b"anything").is_ok());
     }
 }

@@ -33,6 +33,7 @@ mod decode;
 mod docs;
 mod encode;
 mod error;
+mod fixed;
 mod name;
 mod part;
 mod result;
@@ -41,14 +42,23 @@ mod shape;
 mod table;
 mod walk;
 
+#[cfg(test)]
+mod codec_tests;
+#[cfg(test)]
+mod echo_tests;
+#[cfg(test)]
+mod property_tests;
+
 pub use bounds::{
     MAX_DESCRIPTION_BYTES, MAX_DOCS_BYTES, MAX_FUNCTIONS, MAX_SHAPE_DEPTH, MAX_SHAPE_NODES,
-    MAX_TABLE_NODES, MAX_VALUE_BYTES,
+    MAX_TABLE_NODES, MAX_VALUE_BYTES, NODE_TEXT_BYTES,
 };
 pub use decode::arguments_to_vals;
-pub use docs::{DOCS_SECTION, Docs, DocsError, STANDARD_DOCS_SECTION};
+pub use docs::{DOCS_SECTION, Docs, DocsError, NAMED_DOCS_PREFIX};
 pub use encode::vals_to_result;
 pub use error::{CodecError, Fault, JsonPath, Segment};
+pub use fixed::{ASK, COMMAND, ask_schema, command_schema};
+pub(crate) use fixed::{CommandLine, ask_message, command_result};
 pub use result::FunctionResult;
 pub use shape::{
     Case, Enum, Field, Flags, Keyed, Label, Labeled, Name, Outcome, Record, Shape, Variant,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::message::Part;
 
 /// What a function of any tool returned, whether it succeeded or failed by its own account.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FunctionResult {
     /// For models and people. Where there is a structured value, this is its text.

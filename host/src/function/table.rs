@@ -62,7 +62,7 @@ pub struct Returns {
 }
 
 /// One exported function of a component.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Function {
     /// Name for callers, unique in its table.
@@ -102,10 +102,15 @@ impl Function {
             returns,
         }
     }
+
+    /// Values that the component returns: one, or none.
+    pub(crate) fn result_count(&self) -> usize {
+        usize::from(self.returns.ok != Output::Nothing || self.returns.failure.is_some())
+    }
 }
 
 /// The exported functions of a component, in the order of its exports.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FunctionTable {
     functions: Vec<Arc<Function>>,

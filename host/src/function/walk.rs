@@ -11,7 +11,9 @@ use wasmparser::component_types::{
 };
 use wasmparser::types::Types;
 
-use super::bounds::{MAX_FUNCTIONS, MAX_SHAPE_DEPTH, MAX_SHAPE_NODES, MAX_TABLE_NODES};
+use super::bounds::{
+    MAX_FUNCTIONS, MAX_SHAPE_DEPTH, MAX_SHAPE_NODES, MAX_TABLE_NODES, NODE_TEXT_BYTES,
+};
 use super::docs::{Docs, TypeDocs};
 use super::name;
 use super::part::is_part;
@@ -57,7 +59,7 @@ pub enum WalkError {
     },
     /// A type that is too large.
     #[error(
-        "function {export} has more than {MAX_SHAPE_NODES} types, fields and cases, each counted wherever it is used"
+        "function {export} has more than {MAX_SHAPE_NODES} types, fields and cases, each counted wherever it is used, with their names and docs"
     )]
     TooLarge {
         /// The function.
@@ -65,7 +67,7 @@ pub enum WalkError {
     },
     /// All types together are too large.
     #[error(
-        "the exported functions have more than {MAX_TABLE_NODES} types, fields and cases, each counted wherever it is used"
+        "the exported functions have more than {MAX_TABLE_NODES} types, fields and cases, each counted wherever it is used, with their names and docs"
     )]
     TableTooLarge,
     /// Too many functions.
@@ -219,6 +221,10 @@ fn named_types(
     named
 }
 
+fn length(doc: Option<&str>) -> usize {
+    doc.map_or(0, str::len)
+}
+
 /// Walks the type of one function.
 struct Walker<'a> {
     types: &'a Types,
@@ -245,11 +251,12 @@ impl<'a> Walker<'a> {
         }
         let mut params = Vec::with_capacity(of.params.len());
         for (name, ty) in &of.params {
-            self.count()?;
+            self.count(name.as_str().len())?;
             params.push(self.field(name.as_str(), *ty, None, "parameter")?);
         }
         let returns = self.within("its result".to_owned(), |walker| walker.returns(of.result))?;
         let description = self.description(alone);
+        self.count(description.len())?;
         Ok(Function::new(
             name,
             description,
@@ -325,8 +332,9 @@ impl<'a> Walker<'a> {
         self.docs.of_type(name.interface.as_deref(), &name.name)
     }
 
-    fn count(&mut self) -> Result<(), WalkError> {
-        self.nodes += 1;
+    /// Takes note of a type, field, case or flag, and of the text that comes with it.
+    fn count(&mut self, text: usize) -> Result<(), WalkError> {
+        self.nodes = self.nodes.saturating_add(1 + text / NODE_TEXT_BYTES);
         if self.nodes > MAX_SHAPE_NODES {
             let export = self.path.to_string();
             return Err(WalkError::TooLarge { export });
@@ -397,7 +405,8 @@ impl<'a> Walker<'a> {
     }
 
     fn shape(&mut self, ty: ComponentValType) -> Result<Shape, WalkError> {
-        self.count()?;
+        let doc = self.docs_of(ty).and_then(TypeDocs::text);
+        self.count(length(doc.as_deref()))?;
         if self.place.len() > MAX_SHAPE_DEPTH {
             let (export, place) = (self.path.to_string(), self.place());
             return Err(WalkError::TooDeep { export, place });
@@ -408,34 +417,26 @@ impl<'a> Walker<'a> {
         };
         let types = self.types;
         let docs = self.docs_of(ty);
-        let doc = docs.and_then(TypeDocs::text);
         let item_doc = |name: &str| docs.and_then(|docs| docs.item(name));
         Ok(match &types[id] {
             ComponentDefinedType::Primitive(primitive) => self.primitive(*primitive)?,
             ComponentDefinedType::Record(record) => {
                 let mut fields = Vec::with_capacity(record.fields.len().min(MAX_SHAPE_NODES));
                 for (name, ty) in &record.fields {
-                    self.count()?;
-                    fields.push(self.field(
-                        name.as_str(),
-                        *ty,
-                        item_doc(name.as_str()),
-                        "field",
-                    )?);
+                    let (name, doc) = (name.as_str(), item_doc(name.as_str()));
+                    self.count(name.len() + length(doc.as_deref()))?;
+                    fields.push(self.field(name, *ty, doc, "field")?);
                 }
                 Shape::Record(Record { doc, fields })
             }
             ComponentDefinedType::Variant(variant) => {
                 let mut cases = Vec::with_capacity(variant.cases.len().min(MAX_SHAPE_NODES));
                 for (name, case) in &variant.cases {
-                    self.count()?;
+                    let (name, doc) = (name.as_str(), item_doc(name.as_str()));
+                    self.count(name.len() + length(doc.as_deref()))?;
                     let shape = self.payload(case.ty, &format!("case `{name}`"))?;
-                    let name = name.as_str();
-                    cases.push(Case {
-                        name: name.into(),
-                        doc: item_doc(name),
-                        shape,
-                    });
+                    let name = name.into();
+                    cases.push(Case { name, doc, shape });
                 }
                 Shape::Variant(Variant {
                     doc,
@@ -496,11 +497,10 @@ impl<'a> Walker<'a> {
     ) -> Result<Vec<Name>, WalkError> {
         let mut list = Vec::new();
         for name in names {
-            self.count()?;
-            list.push(Name {
-                name: name.into(),
-                doc: doc(name),
-            });
+            let doc = doc(name);
+            self.count(name.len() + length(doc.as_deref()))?;
+            let name = name.into();
+            list.push(Name { name, doc });
         }
         Ok(list)
     }

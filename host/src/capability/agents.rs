@@ -1,0 +1,48 @@
+//! `ringfence:agent/agents`: other agents, each call in the agent's own sandbox.
+
+use ringfence_api::Name;
+
+use super::bindings::ringfence::agent::agents::{AgentInfo, Host};
+use super::bindings::ringfence::agent::types::{Error, Message, Part};
+use super::convert::all;
+use crate::error::CallError;
+use crate::mediation::Request;
+use crate::sandbox::State;
+
+impl Host for State {
+    async fn list(&mut self) -> wasmtime::Result<Result<Vec<AgentInfo>, Error>> {
+        if let Err(error) = self.guest.count_host_call() {
+            return Ok(Err(error.into()));
+        }
+        let view = self.guest.core.directory.view(&self.guest.context.tenant);
+        let granted = self.guest.instance.grants.agents();
+        Ok(Ok(granted
+            .filter_map(|name| view.agents.get(name))
+            .map(|agent| AgentInfo {
+                name: agent.name.to_string(),
+                description: agent.description.to_string(),
+            })
+            .collect()))
+    }
+
+    async fn send(
+        &mut self,
+        agent: String,
+        messages: Vec<Message>,
+    ) -> wasmtime::Result<Result<Vec<Part>, Error>> {
+        let result = async {
+            let agent: Name = agent
+                .parse()
+                .map_err(|_| CallError::NotFound(format!("no agent {agent:?}")))?;
+            let request = Request::Agent {
+                agent,
+                messages: all(messages),
+            };
+            self.guest.effect(request)?.await?.into_agent()
+        };
+        Ok(result
+            .await
+            .map(|reply| all(reply.content))
+            .map_err(Into::into))
+    }
+}

@@ -1,0 +1,176 @@
+//! The directory: which instances and models each tenant has right now.
+//!
+//! It holds resolved state only, in memory; what users applied is kept in [`store`], and turned into
+//! instances by [`resolve`].
+
+mod instance;
+mod listing;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use ringfence_api::{Kind, Name, TenantName};
+use tokio::sync::{Semaphore, watch};
+
+pub use instance::{Instance, Model, Provider};
+pub use listing::FunctionSummary;
+
+use crate::error::CallError;
+
+/// Calls of one tenant that may run at the same time.
+pub const TENANT_CONCURRENCY: usize = 512;
+
+/// Everything that one tenant has. Cheap to clone; a clone does not change.
+#[derive(Clone, Default)]
+pub struct TenantView {
+    /// Its tools by name.
+    pub tools: Arc<BTreeMap<Name, Arc<Instance>>>,
+    /// Its agents by name.
+    pub agents: Arc<BTreeMap<Name, Arc<Instance>>>,
+    /// Its models by name.
+    pub models: Arc<BTreeMap<Name, Arc<Model>>>,
+}
+
+struct Tenant {
+    view: TenantView,
+    gate: Arc<Semaphore>,
+    changes: watch::Sender<u64>,
+}
+
+impl Tenant {
+    fn new() -> Self {
+        Self {
+            view: TenantView::default(),
+            gate: Arc::new(Semaphore::new(TENANT_CONCURRENCY)),
+            changes: watch::Sender::new(0),
+        }
+    }
+}
+
+/// Instances and models of all tenants.
+#[derive(Default)]
+pub struct Directory {
+    tenants: RwLock<HashMap<TenantName, Tenant>>,
+}
+
+impl Directory {
+    /// What a tenant has now. A tenant that nobody has used is empty.
+    pub fn view(&self, tenant: &TenantName) -> TenantView {
+        self.tenants
+            .read()
+            .get(tenant)
+            .map(|entry| entry.view.clone())
+            .unwrap_or_default()
+    }
+
+    /// The tenants that have anything.
+    pub fn tenants(&self) -> Vec<TenantName> {
+        let mut names: Vec<_> = self.tenants.read().keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// A tool.
+    ///
+    /// # Errors
+    /// `not-found`.
+    pub fn tool(&self, tenant: &TenantName, name: &Name) -> Result<Arc<Instance>, CallError> {
+        self.find(tenant, |view| view.tools.get(name).cloned(), "tool", name)
+    }
+
+    /// An agent.
+    ///
+    /// # Errors
+    /// `not-found`.
+    pub fn agent(&self, tenant: &TenantName, name: &Name) -> Result<Arc<Instance>, CallError> {
+        self.find(tenant, |view| view.agents.get(name).cloned(), "agent", name)
+    }
+
+    /// A model.
+    ///
+    /// # Errors
+    /// `not-found`.
+    pub fn model(&self, tenant: &TenantName, name: &Name) -> Result<Arc<Model>, CallError> {
+        self.find(tenant, |view| view.models.get(name).cloned(), "model", name)
+    }
+
+    fn find<T>(
+        &self,
+        tenant: &TenantName,
+        pick: impl FnOnce(&TenantView) -> Option<T>,
+        what: &str,
+        name: &Name,
+    ) -> Result<T, CallError> {
+        self.tenants
+            .read()
+            .get(tenant)
+            .and_then(|entry| pick(&entry.view))
+            .ok_or_else(|| CallError::NotFound(format!("no {what} {name} in tenant {tenant}")))
+    }
+
+    /// The permits for calls of a tenant.
+    pub fn gate(&self, tenant: &TenantName) -> Arc<Semaphore> {
+        if let Some(entry) = self.tenants.read().get(tenant) {
+            return entry.gate.clone();
+        }
+        self.tenants
+            .write()
+            .entry(tenant.clone())
+            .or_insert_with(Tenant::new)
+            .gate
+            .clone()
+    }
+
+    /// Tells when the tenant's tools, agents or models change: the value is a revision that only grows.
+    pub fn changes(&self, tenant: &TenantName) -> watch::Receiver<u64> {
+        let mut tenants = self.tenants.write();
+        tenants
+            .entry(tenant.clone())
+            .or_insert_with(Tenant::new)
+            .changes
+            .subscribe()
+    }
+
+    /// Announces a change that the directory itself cannot see, such as a new function of an MCP server.
+    pub fn announce(&self, tenant: &TenantName) {
+        if let Some(entry) = self.tenants.read().get(tenant) {
+            entry.changes.send_modify(|revision| *revision += 1);
+        }
+    }
+
+    /// Adds an agent or tool, or puts it in the place of the one of that name.
+    pub fn put_instance(&self, instance: Arc<Instance>) {
+        let tenant = instance.tenant.clone();
+        self.change(&tenant, |view| {
+            let map = match instance.kind {
+                Kind::Agent => &mut view.agents,
+                _ => &mut view.tools,
+            };
+            Arc::make_mut(map).insert(instance.name.clone(), instance);
+        });
+    }
+
+    /// Adds a model, or puts it in the place of the one of that name.
+    pub fn put_model(&self, tenant: &TenantName, name: Name, model: Arc<Model>) {
+        self.change(tenant, |view| {
+            Arc::make_mut(&mut view.models).insert(name, model);
+        });
+    }
+
+    /// Removes a resource. Calls that run keep what they hold.
+    pub fn remove(&self, tenant: &TenantName, kind: Kind, name: &Name) {
+        self.change(tenant, |view| match kind {
+            Kind::Agent => drop(Arc::make_mut(&mut view.agents).remove(name)),
+            Kind::Tool => drop(Arc::make_mut(&mut view.tools).remove(name)),
+            Kind::Model => drop(Arc::make_mut(&mut view.models).remove(name)),
+        });
+    }
+
+    fn change(&self, tenant: &TenantName, edit: impl FnOnce(&mut TenantView)) {
+        let mut tenants = self.tenants.write();
+        let entry = tenants.entry(tenant.clone()).or_insert_with(Tenant::new);
+        edit(&mut entry.view);
+        entry.changes.send_modify(|revision| *revision += 1);
+    }
+}

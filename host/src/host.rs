@@ -1,0 +1,132 @@
+//! The host: everything behind one handle.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::artifact::Artifacts;
+use crate::core::Core;
+use crate::directory::Directory;
+use crate::dispatch::Dispatch;
+use crate::egress::Egress;
+use crate::engine::Engine;
+use crate::error::CallError;
+use crate::mediation::{self, CallContext, Reply, Request, Stages};
+use crate::record::{RecordError, Records};
+use crate::sandbox::Sandboxes;
+use crate::session::{SessionError, Sessions};
+use crate::telemetry::Metrics;
+
+/// How long a run may take when its caller says nothing.
+pub const RUN_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What a host is built from.
+pub struct Parts {
+    /// The folder that holds the host's state.
+    pub data: PathBuf,
+    /// The engine of this process.
+    pub engine: Engine,
+    /// The artifacts.
+    pub artifacts: Arc<Artifacts>,
+    /// The way out.
+    pub egress: Egress,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// What the stages of mediation hold.
+    pub stages: Stages,
+}
+
+/// Why a host cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The interfaces for guests cannot be linked: a fault of this build.
+    #[error("the interfaces for guests cannot be linked")]
+    Link(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The records cannot be kept.
+    #[error(transparent)]
+    Records(#[from] RecordError),
+    /// The sessions cannot be kept.
+    #[error(transparent)]
+    Sessions(#[from] SessionError),
+}
+
+/// A running host. Cheap to clone.
+#[derive(Clone)]
+pub struct Host {
+    core: Arc<Core>,
+    draining: CancellationToken,
+}
+
+impl Host {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// When a part of the data folder cannot be used.
+    pub fn new(parts: Parts) -> Result<Self, StartError> {
+        let records = Arc::new(Records::open(&parts.data.join("records"))?);
+        let sessions = Sessions::open(&parts.data.join("sessions.sqlite"))?;
+        let sandboxes = Sandboxes::new(parts.engine, parts.artifacts.clone())
+            .map_err(|error| StartError::Link(error.into()))?;
+        let directory = Arc::new(Directory::default());
+        let core = Arc::new_cyclic(|core| Core {
+            stack: mediation::build(
+                Dispatch::new(core.clone()),
+                &parts.stages,
+                directory.clone(),
+                records.clone(),
+                parts.metrics.clone(),
+            ),
+            artifacts: parts.artifacts,
+            directory,
+            egress: parts.egress,
+            metrics: parts.metrics,
+            records,
+            sandboxes,
+            sessions,
+        });
+        Ok(Self {
+            core,
+            draining: CancellationToken::new(),
+        })
+    }
+
+    /// Makes a call. It goes through every layer of mediation.
+    ///
+    /// # Errors
+    /// Any [`CallError`].
+    pub async fn call(&self, context: CallContext, request: Request) -> Result<Reply, CallError> {
+        self.core.call(context, request).await
+    }
+
+    /// What each tenant has.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.core.directory
+    }
+
+    /// The artifacts.
+    pub fn artifacts(&self) -> &Arc<Artifacts> {
+        &self.core.artifacts
+    }
+
+    /// The way out.
+    pub fn egress(&self) -> &Egress {
+        &self.core.egress
+    }
+
+    /// The records.
+    pub fn records(&self) -> &Arc<Records> {
+        &self.core.records
+    }
+
+    /// The counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.core.metrics
+    }
+
+    /// Cancelled when the host takes no more work.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
+}

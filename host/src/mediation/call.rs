@@ -1,0 +1,357 @@
+//! What a call is: everything that anybody, inside a sandbox or outside, asks the host to do.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ringfence_api::{FunctionName, Name, TenantName};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::answer::AnswerStream;
+use super::principal::Principal;
+use crate::error::CallError;
+use crate::function::FunctionResult;
+use crate::message::{Message, Part};
+use crate::model::{Completion, CompletionRequest, Usage};
+use crate::output::EventSink;
+
+/// Identifies a run: one execution of an agent, model or tool that somebody outside started. Version 7
+/// of RFC 9562, so runs sort by their start.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RunId(Uuid);
+
+impl RunId {
+    /// A fresh one.
+    #[expect(clippy::new_without_default, reason = "every value is different")]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::parse_str(text).ok().map(Self)
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What a call is aimed at, and with what.
+pub enum Request {
+    /// A function of a tool.
+    Function {
+        /// The tool.
+        tool: Name,
+        /// The function.
+        function: FunctionName,
+        /// Its arguments by name.
+        arguments: Map<String, Value>,
+    },
+    /// An agent.
+    Agent {
+        /// The agent.
+        agent: Name,
+        /// The conversation, oldest first.
+        messages: Vec<Message>,
+    },
+    /// A model, for a whole answer.
+    Complete {
+        /// The model.
+        model: Name,
+        /// What is asked.
+        request: CompletionRequest,
+    },
+    /// A model, for an answer in pieces.
+    Stream {
+        /// The model.
+        model: Name,
+        /// What is asked.
+        request: CompletionRequest,
+    },
+    /// An HTTP request to the outside.
+    Outgoing(http::Request<crate::body::Body>),
+    /// An HTTP request to a tool that exports `wasi:http/incoming-handler`.
+    Incoming {
+        /// The tool.
+        tool: Name,
+        /// The request.
+        request: http::Request<crate::body::Body>,
+    },
+}
+
+/// What came of a call.
+pub enum Reply {
+    /// Of a function.
+    Function(FunctionResult),
+    /// Of an agent.
+    Agent(AgentReply),
+    /// Of a model.
+    Completion(Completion),
+    /// Of a model, in pieces.
+    Stream(AnswerStream),
+    /// Of an HTTP request, either way.
+    Http(http::Response<crate::body::Body>),
+}
+
+/// An agent's answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AgentReply {
+    /// The answer.
+    pub content: Vec<Part>,
+    /// Tokens that the run used up to here, everything below the agent included.
+    pub usage: Usage,
+}
+
+/// Who calls, on whose behalf, in which run, and until when.
+#[derive(Clone)]
+pub struct CallContext {
+    /// The run.
+    pub run: RunId,
+    /// Number of this call within its run; 0 is the call that started it.
+    pub call: u32,
+    /// The call within whose sandbox this one was made.
+    pub parent: Option<u32>,
+    /// The conversation, where there is one.
+    pub session: Option<Arc<str>>,
+    /// The tenant. A call never leaves it.
+    pub tenant: TenantName,
+    /// Who calls.
+    pub caller: Arc<Principal>,
+    /// When the call is ended.
+    pub deadline: Instant,
+    /// Whether that is because of the callee's own `wall-ms`, and not of the caller's patience.
+    pub(crate) bound_by_wall: bool,
+    /// How many calls are around this one.
+    pub depth: u32,
+    /// Cancelled when the caller gives up.
+    pub cancel: CancellationToken,
+    /// Where partial output goes, if anybody reads it.
+    pub events: Option<EventSink>,
+    /// Counters that all calls of the run share.
+    pub shared: Arc<RunCounters>,
+    /// What the sandbox of this call takes, for its record.
+    pub(crate) spent: Arc<Spent>,
+}
+
+/// What the sandbox of one call took; zero where none ran.
+#[derive(Debug, Default)]
+pub(crate) struct Spent {
+    pub(crate) cpu_us: std::sync::atomic::AtomicU64,
+    pub(crate) memory_bytes: std::sync::atomic::AtomicU64,
+}
+
+/// Counters that all calls of a run share.
+#[derive(Debug, Default)]
+pub struct RunCounters {
+    calls: std::sync::atomic::AtomicU32,
+    input_tokens: std::sync::atomic::AtomicU64,
+    output_tokens: std::sync::atomic::AtomicU64,
+}
+
+impl RunCounters {
+    /// The number of the next call.
+    pub fn next_call(&self) -> u32 {
+        self.calls
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+            + 1
+    }
+
+    /// Adds the tokens of one answer.
+    pub fn add_usage(&self, usage: Usage) {
+        use std::sync::atomic::Ordering::Relaxed;
+        self.input_tokens.fetch_add(usage.input_tokens, Relaxed);
+        self.output_tokens.fetch_add(usage.output_tokens, Relaxed);
+    }
+
+    /// All tokens so far.
+    pub fn usage(&self) -> Usage {
+        use std::sync::atomic::Ordering::Relaxed;
+        Usage {
+            input_tokens: self.input_tokens.load(Relaxed),
+            output_tokens: self.output_tokens.load(Relaxed),
+            ..Usage::default()
+        }
+    }
+}
+
+impl CallContext {
+    /// The context of a call from outside: it starts a run.
+    pub fn start(tenant: TenantName, caller: Arc<Principal>, timeout: Duration) -> Self {
+        Self {
+            run: RunId::new(),
+            call: 0,
+            parent: None,
+            session: None,
+            tenant,
+            caller,
+            deadline: Instant::now() + timeout,
+            bound_by_wall: false,
+            depth: 0,
+            cancel: CancellationToken::new(),
+            events: None,
+            shared: Arc::default(),
+            spent: Arc::default(),
+        }
+    }
+
+    /// The context of a call that `by` makes while this one runs. It is canceled with this one, ends
+    /// no later, and belongs to the same run.
+    pub fn nested(&self, by: Arc<Principal>) -> Self {
+        Self {
+            call: self.shared.next_call(),
+            parent: Some(self.call),
+            caller: by,
+            depth: self.depth + 1,
+            cancel: self.cancel.child_token(),
+            events: None,
+            bound_by_wall: false,
+            spent: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Time until the deadline.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// One call on its way through the layers.
+pub struct Call {
+    /// Who and until when.
+    pub context: CallContext,
+    /// What.
+    pub request: Request,
+}
+
+impl Request {
+    /// Name of the capability that has to be granted.
+    pub fn capability(&self) -> &'static str {
+        match self {
+            Request::Function { .. } | Request::Incoming { .. } => "tools",
+            Request::Agent { .. } => "agents",
+            Request::Complete { .. } | Request::Stream { .. } => "models",
+            Request::Outgoing(_) => "http",
+        }
+    }
+
+    /// What kind of thing the call is aimed at, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Request::Function { .. } => "function",
+            Request::Agent { .. } => "agent",
+            Request::Complete { .. } | Request::Stream { .. } => "model",
+            Request::Outgoing(_) => "outgoing",
+            Request::Incoming { .. } => "incoming",
+        }
+    }
+
+    /// The resource that the call is aimed at, as `KIND/NAME`; none for the network.
+    pub fn callee(&self) -> Option<String> {
+        Some(match self {
+            Request::Function { tool, .. } | Request::Incoming { tool, .. } => {
+                format!("tool/{tool}")
+            }
+            Request::Agent { agent, .. } => format!("agent/{agent}"),
+            Request::Complete { model, .. } | Request::Stream { model, .. } => {
+                format!("model/{model}")
+            }
+            Request::Outgoing(_) => return None,
+        })
+    }
+
+    /// What the call is aimed at, for records and denials.
+    pub fn target(&self) -> String {
+        match self {
+            Request::Function { tool, function, .. } => format!("{tool}_{function}"),
+            Request::Agent { agent, .. } => agent.to_string(),
+            Request::Complete { model, .. } | Request::Stream { model, .. } => model.to_string(),
+            // The query is left out: it may carry what nobody wants in a record.
+            Request::Outgoing(request) => format!(
+                "{} {}://{}{}",
+                request.method(),
+                request.uri().scheme_str().unwrap_or("https"),
+                request
+                    .uri()
+                    .authority()
+                    .map_or("", |authority| authority.as_str()),
+                request.uri().path()
+            ),
+            Request::Incoming { tool, request } => {
+                format!("{tool} {} {}", request.method(), request.uri().path())
+            }
+        }
+    }
+}
+
+impl Reply {
+    /// The reply to a function call.
+    ///
+    /// # Errors
+    /// `failed` when the reply is of another kind, which no layer may do.
+    pub fn into_function(self) -> Result<FunctionResult, CallError> {
+        match self {
+            Reply::Function(result) => Ok(result),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// The reply to an agent call.
+    ///
+    /// # Errors
+    /// As [`Reply::into_function`].
+    pub fn into_agent(self) -> Result<AgentReply, CallError> {
+        match self {
+            Reply::Agent(reply) => Ok(reply),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// The reply to a model call.
+    ///
+    /// # Errors
+    /// As [`Reply::into_function`].
+    pub fn into_completion(self) -> Result<Completion, CallError> {
+        match self {
+            Reply::Completion(completion) => Ok(completion),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// The reply to a streamed model call.
+    ///
+    /// # Errors
+    /// As [`Reply::into_function`].
+    pub fn into_stream(self) -> Result<AnswerStream, CallError> {
+        match self {
+            Reply::Stream(stream) => Ok(stream),
+            _ => Err(mismatch()),
+        }
+    }
+
+    /// The reply to an HTTP request.
+    ///
+    /// # Errors
+    /// As [`Reply::into_function`].
+    pub fn into_http(self) -> Result<http::Response<crate::body::Body>, CallError> {
+        match self {
+            Reply::Http(response) => Ok(response),
+            _ => Err(mismatch()),
+        }
+    }
+}
+
+fn mismatch() -> CallError {
+    CallError::Failed("the reply does not fit the request".to_owned())
+}

@@ -1,0 +1,27 @@
+//! The one choke point: every effect, of a guest or of a caller outside, is a [`Call`] that passes the
+//! same layers in the same order.
+//!
+//! ```text
+//! record → bounds → grants → policy → budget → approval → journal → admission → dispatch
+//! ```
+//!
+//! [`stack`] builds the layers as `tower` services. Policy, budget, approval and journal are stages
+//! that a capability of their own fills; an empty stage costs nothing.
+
+mod admission;
+mod answer;
+mod bounds;
+mod call;
+mod grants;
+mod principal;
+mod recording;
+pub(crate) mod size;
+mod stack;
+
+pub use answer::AnswerStream;
+pub use call::{AgentReply, Call, CallContext, Reply, Request, RunCounters, RunId};
+pub use grants::{FolderMount, GrantSet};
+pub use principal::{Principal, PrincipalKind};
+pub use stack::{CallLayer, CallService, Stage, Stages};
+
+pub(crate) use stack::build;

@@ -1,0 +1,192 @@
+//! The newest runs, in memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use ringfence_api::TenantName;
+
+use super::entry::{CallRecord, Decision, Entry, LogLine, RunSummary};
+use crate::mediation::RunId;
+
+/// Runs that are kept in memory.
+pub const MEMORY_RUNS: usize = 4096;
+/// Records that are kept in memory; older runs are forgotten first.
+pub const MEMORY_RECORDS: usize = 65_536;
+
+#[derive(Default)]
+struct Run {
+    calls: Vec<Arc<CallRecord>>,
+    logs: Vec<Arc<LogLine>>,
+}
+
+#[derive(Default)]
+struct Runs {
+    by_id: HashMap<String, Run>,
+    order: VecDeque<String>,
+    records: usize,
+}
+
+/// Runs by their number. Written by the writer thread only.
+#[derive(Default)]
+pub(super) struct Index(RwLock<Runs>);
+
+impl Index {
+    pub(super) fn add(&self, entries: impl IntoIterator<Item = Entry>) {
+        let mut runs = self.0.write();
+        for entry in entries {
+            runs.add(entry);
+        }
+    }
+
+    pub(super) fn runs(&self, tenant: &TenantName, most: usize) -> Vec<RunSummary> {
+        let runs = self.0.read();
+        runs.order
+            .iter()
+            .rev()
+            .filter_map(|id| summary(id, runs.by_id.get(id)?, tenant))
+            .take(most)
+            .collect()
+    }
+
+    pub(super) fn calls(&self, tenant: &TenantName, run: RunId) -> Vec<Arc<CallRecord>> {
+        let runs = self.0.read();
+        let mut calls: Vec<_> = runs
+            .by_id
+            .get(&run.to_string())
+            .map(|run| {
+                run.calls
+                    .iter()
+                    .filter(|call| call.tenant == *tenant)
+                    .cloned()
+                    .collect()
+            })
+            .unwrap_or_default();
+        calls.sort_by_key(|call| call.call);
+        calls
+    }
+
+    pub(super) fn logs(&self, tenant: &TenantName, run: RunId) -> Vec<Arc<LogLine>> {
+        let runs = self.0.read();
+        runs.by_id
+            .get(&run.to_string())
+            .map(|run| {
+                run.logs
+                    .iter()
+                    .filter(|line| line.tenant == *tenant)
+                    .cloned()
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+}
+
+impl Runs {
+    fn add(&mut self, entry: Entry) {
+        let id = match &entry {
+            Entry::Call(call) => &call.run,
+            Entry::Log(line) => &line.run,
+        };
+        if !self.by_id.contains_key(id) {
+            self.order.push_back(id.clone());
+            self.by_id.insert(id.clone(), Run::default());
+        }
+        if let Some(run) = self.by_id.get_mut(id) {
+            match entry {
+                Entry::Call(call) => run.calls.push(Arc::new(call)),
+                Entry::Log(line) => run.logs.push(Arc::new(line)),
+            }
+            self.records += 1;
+        }
+        while (self.order.len() > MEMORY_RUNS || self.records > MEMORY_RECORDS)
+            && self.order.len() > 1
+        {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(run) = self.order.pop_front().and_then(|id| self.by_id.remove(&id)) {
+            self.records -= run.calls.len() + run.logs.len();
+        }
+    }
+}
+
+fn summary(id: &str, run: &Run, tenant: &TenantName) -> Option<RunSummary> {
+    let first = run.calls.iter().min_by_key(|call| call.call)?;
+    if first.tenant != *tenant {
+        return None;
+    }
+    let root = (first.call == 0).then_some(first);
+    Some(RunSummary {
+        run: id.to_owned(),
+        caller: first.caller.clone(),
+        target: first.target.clone(),
+        outcome: root.map(|root| root.outcome.clone()),
+        started_us: first.started_us,
+        duration_us: root.map_or(0, |root| root.duration_us),
+        calls: run.calls.len(),
+        denied: run
+            .calls
+            .iter()
+            .filter(|call| call.decision == Decision::Denied)
+            .count(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::Outcome;
+    use super::*;
+
+    fn call(run: RunId, call: u32) -> Entry {
+        Entry::Call(CallRecord {
+            run: run.to_string(),
+            call,
+            parent: None,
+            tenant: TenantName::default(),
+            caller: "user/local".to_owned(),
+            on_behalf_of: Vec::new(),
+            capability: "agents".to_owned(),
+            target: "reviewer".to_owned(),
+            decision: Decision::Allowed,
+            outcome: Outcome {
+                code: "ok".to_owned(),
+                message: None,
+            },
+            started_us: 1,
+            duration_us: 2,
+            request_bytes: 3,
+            response_bytes: 4,
+            usage: None,
+            cpu_us: None,
+            memory_bytes: None,
+        })
+    }
+
+    #[test]
+    fn a_tenant_does_not_see_the_runs_of_another() {
+        let (index, run) = (Index::default(), RunId::new());
+        index.add([call(run, 1), call(run, 0)]);
+        let other: TenantName = "other".parse().unwrap();
+        assert!(index.calls(&other, run).is_empty());
+        assert!(index.runs(&other, 10).is_empty());
+        let calls = index.calls(&TenantName::default(), run);
+        assert_eq!(
+            calls.iter().map(|call| call.call).collect::<Vec<_>>(),
+            [0, 1]
+        );
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let index = Index::default();
+        for _ in 0..MEMORY_RUNS + 10 {
+            index.add([call(RunId::new(), 0)]);
+        }
+        assert_eq!(
+            index.runs(&TenantName::default(), usize::MAX).len(),
+            MEMORY_RUNS
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! Segment files: JSON lines, a bounded number of files of bounded size.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use super::RecordError;
+use super::entry::Entry;
+
+/// Bytes after which a new segment is begun.
+pub const SEGMENT_BYTES: u64 = 32 << 20;
+/// Segments that are kept; the oldest is removed when there are more.
+pub const SEGMENTS: usize = 8;
+/// Bytes of one line that are read back; longer ones are not ours.
+const LINE_BYTES: u64 = 1 << 20;
+
+/// The segment that is being written.
+pub(super) struct Segments {
+    folder: PathBuf,
+    number: u64,
+    file: BufWriter<File>,
+    written: u64,
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> RecordError {
+    let path = path.to_owned();
+    move |source| RecordError::Io { path, source }
+}
+
+fn path(folder: &Path, number: u64) -> PathBuf {
+    folder.join(format!("{number:08}.jsonl"))
+}
+
+/// Numbers of the segments in a folder, the oldest first.
+fn numbers(folder: &Path) -> Result<Vec<u64>, RecordError> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder).map_err(io(folder))? {
+        let entry = entry.map_err(io(folder))?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".jsonl"));
+        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+impl Segments {
+    /// Begins a new segment in `folder`, and hands what the newest ones hold to `restore`.
+    pub(super) fn open(
+        folder: &Path,
+        mut restore: impl FnMut(Vec<Entry>),
+    ) -> Result<Self, RecordError> {
+        fs::create_dir_all(folder).map_err(io(folder))?;
+        let numbers = numbers(folder)?;
+        for number in numbers.iter().rev().take(2).rev() {
+            restore(read(&path(folder, *number))?);
+        }
+        let number = numbers.last().map_or(0, |last| last + 1);
+        let file = create(&path(folder, number))?;
+        let segments = Self {
+            folder: folder.to_owned(),
+            number,
+            file,
+            written: 0,
+        };
+        segments.prune()?;
+        Ok(segments)
+    }
+
+    /// Appends entries. They are in the hands of the operating system afterwards, not on the disk.
+    pub(super) fn append(&mut self, entries: &[Entry]) -> Result<(), RecordError> {
+        let current = path(&self.folder, self.number);
+        for entry in entries {
+            let mut line = serde_json::to_vec(entry).map_err(|error| RecordError::Io {
+                path: current.clone(),
+                source: error.into(),
+            })?;
+            line.push(b'\n');
+            self.file.write_all(&line).map_err(io(&current))?;
+            self.written += line.len() as u64;
+        }
+        self.file.flush().map_err(io(&current))?;
+        if self.written >= SEGMENT_BYTES {
+            self.number += 1;
+            self.file = create(&path(&self.folder, self.number))?;
+            self.written = 0;
+            self.prune()?;
+        }
+        Ok(())
+    }
+
+    fn prune(&self) -> Result<(), RecordError> {
+        let numbers = numbers(&self.folder)?;
+        for number in numbers.iter().take(numbers.len().saturating_sub(SEGMENTS)) {
+            let old = path(&self.folder, *number);
+            fs::remove_file(&old).map_err(io(&old))?;
+        }
+        Ok(())
+    }
+}
+
+fn create(path: &Path) -> Result<BufWriter<File>, RecordError> {
+    let file = OpenOptions::new()
+        .create_new(true)
+        .append(true)
+        .open(path)
+        .map_err(io(path))?;
+    Ok(BufWriter::with_capacity(256 << 10, file))
+}
+
+/// Reads a segment back. A line that a crash cut off, or that is not ours, is passed over.
+fn read(path: &Path) -> Result<Vec<Entry>, RecordError> {
+    let mut reader = BufReader::new(File::open(path).map_err(io(path))?);
+    let mut entries = Vec::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = reader
+            .by_ref()
+            .take(LINE_BYTES)
+            .read_until(b'\n', &mut line);
+        if read.map_err(io(path))? == 0 {
+            return Ok(entries);
+        }
+        entries.extend(serde_json::from_slice(&line).ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::LogLine;
+    use super::*;
+
+    fn line(text: &str) -> Entry {
+        Entry::Log(LogLine {
+            run: "r".to_owned(),
+            call: 0,
+            tenant: ringfence_api::TenantName::default(),
+            source: "tool/t".to_owned(),
+            at_us: 0,
+            text: text.to_owned(),
+        })
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_even_after_a_torn_line() {
+        let folder = tempfile::tempdir().unwrap();
+        Segments::open(folder.path(), |_| ())
+            .unwrap()
+            .append(&[line("a"), line("b")])
+            .unwrap();
+        let torn = path(folder.path(), 0);
+        let mut bytes = fs::read(&torn).unwrap();
+        bytes.extend_from_slice(b"{\"type\":\"log\",\"ru");
+        fs::write(&torn, bytes).unwrap();
+        let mut restored = 0;
+        Segments::open(folder.path(), |entries| restored += entries.len()).unwrap();
+        assert_eq!(restored, 2);
+    }
+
+    #[test]
+    fn old_segments_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..SEGMENTS + 3 {
+            Segments::open(folder.path(), |_| ()).unwrap();
+        }
+        assert_eq!(numbers(folder.path()).unwrap().len(), SEGMENTS);
+    }
+}

@@ -1,0 +1,115 @@
+//! What a store holds: the guest's view of the world, and the counters that bound it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::limiter::Limiter;
+use super::meter::CpuMeter;
+use crate::capability::{OutgoingHooks, WriteQuota};
+use crate::core::{Core, Effect};
+use crate::directory::Instance;
+use crate::error::CallError;
+use crate::limits::name;
+use crate::mediation::{CallContext, Principal, Request};
+
+/// Data of one store.
+pub(crate) struct State {
+    pub(crate) wasi: WasiCtx,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) hooks: OutgoingHooks,
+    pub(crate) table: ResourceTable,
+    pub(crate) write_quota: WriteQuota,
+    pub(crate) limiter: Limiter,
+    pub(crate) cpu: Arc<CpuMeter>,
+    pub(crate) guest: Guest,
+}
+
+/// Who runs in the store, and in which call.
+pub(crate) struct Guest {
+    pub(crate) core: Arc<Core>,
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) context: CallContext,
+    pub(crate) host_calls: HostCalls,
+    /// Bytes sent through `output`.
+    pub(crate) emitted: u64,
+    /// Model streams that are open.
+    pub(crate) open_streams: usize,
+}
+
+/// Calls that a sandbox may still make to capabilities.
+#[derive(Debug, Clone)]
+pub(crate) struct HostCalls {
+    left: Arc<AtomicU64>,
+    limit: u64,
+}
+
+impl HostCalls {
+    pub(crate) fn new(limit: u64) -> Self {
+        Self {
+            left: Arc::new(AtomicU64::new(limit)),
+            limit,
+        }
+    }
+
+    /// Takes one.
+    pub(crate) fn count(&self) -> Result<(), CallError> {
+        self.left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(1)
+            })
+            .map(drop)
+            .map_err(|_| CallError::limit(name::HOST_CALLS, self.limit))
+    }
+}
+
+impl Guest {
+    /// Counts a call to a capability that has no effect outside the sandbox.
+    pub(crate) fn count_host_call(&mut self) -> Result<(), CallError> {
+        self.host_calls.count()
+    }
+
+    /// Starts a call with the guest as its principal. It runs beside the guest, and is aborted when the
+    /// returned future is dropped.
+    pub(crate) fn effect(&mut self, request: Request) -> Result<Effect, CallError> {
+        self.host_calls.count()?;
+        Ok(self
+            .core
+            .spawn(self.context.nested(self.principal.clone()), request))
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView {
+            ctx: &mut self.http,
+            table: &mut self.table,
+            hooks: &mut self.hooks,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_calls_run_out() {
+        let calls = HostCalls::new(2);
+        assert_eq!(calls.count(), Ok(()));
+        assert_eq!(calls.clone().count(), Ok(()));
+        assert_eq!(calls.count(), Err(CallError::limit("host-calls", 2)));
+    }
+}
