@@ -388,7 +388,7 @@ fn refusal(status: StatusCode, retryable: bool, message: Option<String>) -> Call
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => CallError::Failed(format!(
             "the model's endpoint refused the credential ({code}); check the Model's apiKey"
         )),
-        _ if retryable || status.is_server_error() => {
+        _ if retryable || status.is_server_error() || matches!(code, 408 | 409 | 429) => {
             CallError::Unavailable(format!("the model's endpoint answered {code}{message}"))
         }
         _ if status.is_client_error() => {
