@@ -40,6 +40,13 @@ class WitWorld(wit_world.WitWorld):
             shown = [[row[at] for at in picked] for row in rows[:most]]
             return wit_world.Answer(rows=[list(names), *shown], truncated=len(rows) > most)
 
+    def column_numbers(self, path, column) -> wit_world.Numbers:
+        with told():
+            table = tables.load(path)
+            at = table.index(column)
+            values = [value for row in table.rows if (value := tables.number(row[at])) is not None]
+            return wit_world.Numbers(values=values, skipped=len(table.rows) - len(values))
+
     def summarize(self, path, by, compute, of, where) -> wit_world.Answer:
         with told():
             how = word(compute)
