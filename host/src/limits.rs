@@ -232,6 +232,54 @@ mod tests {
     }
 
     #[test]
+    fn the_page_for_people_has_the_values() {
+        let page = include_str!("../../docs/limits.md");
+        let (tool, agent, most) = (Limits::TOOL, Limits::AGENT, Limits::MAX);
+        let row = |name: &str, field: &str, value: fn(&Limits) -> u128| {
+            format!(
+                "| `{name}` | `{field}` | {} | {} | {} |",
+                value(&tool),
+                value(&agent),
+                value(&most)
+            )
+        };
+        let fixed = |name: &str, value: usize| format!("| `{name}` | {value} |");
+        for row in [
+            row(name::MEMORY_BYTES, "memoryBytes", |l| l.memory_bytes.into()),
+            row(name::TABLE_ELEMENTS, "tableElements", |l| {
+                l.table_elements.into()
+            }),
+            row(name::RESOURCE_HANDLES, "resourceHandles", |l| {
+                l.resource_handles.into()
+            }),
+            row(name::CPU_MS, "cpuMs", |l| l.cpu.as_millis()),
+            row(name::WALL_MS, "wallMs", |l| l.wall.as_millis()),
+            row(name::HOST_CALLS, "hostCalls", |l| l.host_calls.into()),
+            row(name::LOG_BYTES, "logBytes", |l| l.log_bytes.into()),
+            row(name::INPUT_BYTES, "inputBytes", |l| l.input_bytes.into()),
+            row(name::OUTPUT_BYTES, "outputBytes", |l| l.output_bytes.into()),
+            row(name::FOLDER_WRITE_BYTES, "folderWriteBytes", |l| {
+                l.folder_write_bytes.into()
+            }),
+            row(name::CONCURRENCY, "concurrency", |l| l.concurrency.into()),
+            fixed(name::INSTANCES, MAX_INSTANCES as usize),
+            fixed(name::HOST_CALL_BYTES, HOST_CALL_BYTES),
+            fixed(name::RANDOM_BYTES, 64 << 10),
+            fixed(name::HTTP_HEADER_BYTES, HTTP_HEADER_BYTES),
+            fixed(name::CALL_DEPTH, CALL_DEPTH as usize),
+            fixed(name::FAN_OUT, FAN_OUT),
+            fixed(name::OPEN_STREAMS, OPEN_STREAMS),
+            fixed(name::OUTPUT_EVENTS, OUTPUT_EVENTS),
+            fixed(
+                name::TENANT_CONCURRENCY,
+                crate::directory::TENANT_CONCURRENCY,
+            ),
+        ] {
+            assert!(page.contains(&row), "docs/limits.md lacks {row}");
+        }
+    }
+
+    #[test]
     fn a_limit_above_the_maximum_or_zero_is_refused() {
         for bad in [0, MAX_MEMORY_BYTES + 1] {
             let spec = LimitsSpec {
