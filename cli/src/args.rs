@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::authoring::build::BuildArgs;
+use crate::authoring::{build::BuildArgs, new::NewArgs};
 
 /// Runs AI agents and tools as WebAssembly components, each call in a fresh sandbox.
 #[derive(Debug, Parser)]
@@ -16,6 +16,8 @@ pub struct Cli {
 /// What the command can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Scaffold a tool, an agent or a command-line tool
+    New(NewArgs),
     /// Build a project folder into a component
     Build(BuildArgs),
 }

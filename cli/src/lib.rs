@@ -12,6 +12,7 @@ use crate::args::{Cli, Command};
 /// Reads the command line, does what it says and turns the result into an exit code.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::New(args) => authoring::new::run(&args),
         Command::Build(args) => authoring::build::run(&args),
     };
     match result {

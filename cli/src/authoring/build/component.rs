@@ -9,11 +9,12 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use super::wit::World;
 use crate::authoring::error::{AuthoringError, Result};
 
-/// Makes a component of a module that implements `world` on top of WASI preview 1.
+/// Adds to a module the component type that says which world it implements, for compilers whose
+/// linker does not.
 ///
 /// # Errors
-/// When the module does not implement the world.
-pub(super) fn reactor(mut module: Vec<u8>, world: &World) -> Result<Vec<u8>> {
+/// When the world cannot be encoded.
+pub(super) fn with_type(mut module: Vec<u8>, world: &World) -> Result<Vec<u8>> {
     embed_component_metadata(
         &mut module,
         &world.resolve,
@@ -24,28 +25,23 @@ pub(super) fn reactor(mut module: Vec<u8>, world: &World) -> Result<Vec<u8>> {
     .map_err(AuthoringError::component(
         "add the component type to the module",
     ))?;
-    encode(&module, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
+    Ok(module)
 }
 
-/// Makes a component that exports `wasi:cli/run` of a program for WASI preview 1. With a world, the
-/// program may import what the world imports.
+/// Makes a component of a module that implements its world on top of WASI preview 1.
+///
+/// # Errors
+/// When the module does not implement the world.
+pub(super) fn reactor(module: &[u8]) -> Result<Vec<u8>> {
+    encode(module, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
+}
+
+/// Makes a component that exports `wasi:cli/run` of a program for WASI preview 1.
 ///
 /// # Errors
 /// When the module is not such a program.
-pub(super) fn command(mut module: Vec<u8>, world: Option<&World>) -> Result<Vec<u8>> {
-    if let Some(world) = world {
-        embed_component_metadata(
-            &mut module,
-            &world.resolve,
-            world.id,
-            StringEncoding::UTF8,
-            false,
-        )
-        .map_err(AuthoringError::component(
-            "add the component type to the module",
-        ))?;
-    }
-    encode(&module, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER)
+pub(super) fn command(module: &[u8]) -> Result<Vec<u8>> {
+    encode(module, WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER)
 }
 
 fn encode(module: &[u8], adapter: &[u8]) -> Result<Vec<u8>> {

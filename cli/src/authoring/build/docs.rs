@@ -8,20 +8,22 @@
 //! component carries, at its top level and in the same encoding:
 //!
 //! - `package-docs`: the world, its own functions and inline interfaces;
-//! - `package-docs:NAMESPACE:NAME@VERSION`, once for each package of its interfaces (`@VERSION` only
-//!   where the package has one). Readers that do not know it skip it.
+//! - `package-docs:NAMESPACE:NAME@VERSION` ([`NAMED_DOCS_PREFIX`]), once for each package of its
+//!   interfaces; `@VERSION` only where the package has one. Readers that do not know it skip it.
 //!
-//! Each section speaks of nothing that the component does not have, so it can be injected whole into
-//! the decoded component. WASI and the agent contract are left out: every host has those.
+//! Each speaks of nothing that the component does not have, so it can be injected whole into the
+//! decoded component. WASI and the agent contract are left out: every host has those.
 
 use std::borrow::Cow;
 
+use ringfence_host::function::{DOCS_SECTION, NAMED_DOCS_PREFIX};
 use wasm_encoder::{ComponentSection as _, CustomSection};
 use wit_component::DecodedWasm;
 use wit_parser::{
     InterfaceId, PackageId, PackageMetadata, Resolve, TypeDefKind, TypeId, WorldId, WorldItem,
 };
 
+use super::sections::{Section, leb128, sections};
 use crate::authoring::contract::AGENT_PACKAGE;
 use crate::authoring::error::{AuthoringError, Result};
 
@@ -30,26 +32,28 @@ use crate::authoring::error::{AuthoringError, Result};
 /// # Errors
 /// When the bytes are not a component.
 pub fn embed(component: &[u8], source: &Resolve, world: WorldId) -> Result<Vec<u8>> {
-    let mut output = strip(component).map_err(AuthoringError::component(
-        "read the component that was built",
-    ))?;
+    let mut output = strip(component)?;
     let (mut resolve, root) = decode(&output)?;
     copy_world((source, world), (&mut resolve, root));
 
-    for (package, _) in resolve.packages.clone().iter() {
-        let Some(name) = section_name(&resolve, package, root) else {
+    for (package, described) in resolve.packages.iter() {
+        let name = if resolve.worlds[root].package == Some(package) {
+            DOCS_SECTION.to_owned()
+        } else if is_known(&resolve, package) {
             continue;
+        } else {
+            format!("{NAMED_DOCS_PREFIX}{}", described.name)
         };
         let data = PackageMetadata::extract(&resolve, package)
             .encode()
             .map_err(AuthoringError::component("encode the doc comments"))?;
-        // One byte of version, then `{}` where there is nothing to say.
+        // A byte of version, then `{}` where there is nothing to say.
         if data.len() > 3 {
-            CustomSection {
+            let section = CustomSection {
                 name: Cow::Owned(name),
                 data: Cow::Owned(data),
-            }
-            .append_to_component(&mut output);
+            };
+            section.append_to_component(&mut output);
         }
     }
     Ok(output)
@@ -61,10 +65,11 @@ pub fn embed(component: &[u8], source: &Resolve, world: WorldId) -> Result<Vec<u
 /// When the bytes are not a component.
 pub fn decode_with_docs(component: &[u8]) -> Result<(Resolve, WorldId)> {
     let (mut resolve, root) = decode(component)?;
-    for section in
-        top_level_sections(component).map_err(AuthoringError::component("read the component"))?
-    {
-        let Some(name) = section.name.strip_prefix(PREFIX) else {
+    for section in sections(component)? {
+        let Some((name, data)) = docs_in(&section) else {
+            continue;
+        };
+        let Some(name) = name.strip_prefix(NAMED_DOCS_PREFIX) else {
             continue;
         };
         let package = resolve
@@ -72,23 +77,18 @@ pub fn decode_with_docs(component: &[u8]) -> Result<(Resolve, WorldId)> {
             .iter()
             .find(|(_, package)| package.name.to_string() == name);
         if let Some(package) = package.map(|(id, _)| id) {
-            PackageMetadata::decode(section.data)
+            PackageMetadata::decode(data)
                 .and_then(|docs| docs.inject(&mut resolve, package))
-                .map_err(AuthoringError::component(format!(
-                    "read the docs of {name}"
-                )))?;
+                .map_err(AuthoringError::component(
+                    "read the component's doc comments",
+                ))?;
         }
     }
     Ok((resolve, root))
 }
 
-const PREFIX: &str = "package-docs:";
-
-struct Section<'a> {
-    name: &'a str,
-    data: &'a [u8],
-    range: std::ops::Range<usize>,
-}
+/// Id of custom sections.
+const CUSTOM: u8 = 0;
 
 fn decode(component: &[u8]) -> Result<(Resolve, WorldId)> {
     match wit_component::decode(component).map_err(AuthoringError::component(
@@ -101,70 +101,38 @@ fn decode(component: &[u8]) -> Result<(Resolve, WorldId)> {
     }
 }
 
-/// Name of the section for a package, none for those that every host has.
-fn section_name(resolve: &Resolve, package: PackageId, root: WorldId) -> Option<String> {
-    if resolve.worlds[root].package == Some(package) {
-        return Some(PackageMetadata::SECTION_NAME.to_owned());
-    }
+/// Whether every host has the docs of a package.
+fn is_known(resolve: &Resolve, package: PackageId) -> bool {
     let name = &resolve.packages[package].name;
-    let known =
-        name.namespace == "wasi" || format!("{}:{}", name.namespace, name.name) == AGENT_PACKAGE;
-    (!known).then(|| format!("{PREFIX}{name}"))
+    name.namespace == "wasi" || format!("{}:{}", name.namespace, name.name) == AGENT_PACKAGE
 }
 
-/// Custom sections of docs at the top level of a component: after eight bytes of header, a binary is
-/// a row of sections, each an id, a length and so many bytes.
-fn top_level_sections(component: &[u8]) -> std::result::Result<Vec<Section<'_>>, &'static str> {
-    const HEADER: usize = 8;
-    const TRUNCATED: &str = "a section ends before its length";
-    let mut found = Vec::new();
-    let mut rest = component.get(HEADER..).ok_or(TRUNCATED)?;
-    while let Some((&id, after_id)) = rest.split_first() {
-        let start = component.len() - rest.len();
-        let (length, body) = leb128(after_id).ok_or(TRUNCATED)?;
-        let (body, after) = body.split_at_checked(length).ok_or(TRUNCATED)?;
-        rest = after;
-        if id != 0 {
-            continue;
-        }
-        let (length, named) = leb128(body).ok_or(TRUNCATED)?;
-        let (name, data) = named.split_at_checked(length).ok_or(TRUNCATED)?;
-        let Ok(name) = std::str::from_utf8(name) else {
-            continue;
-        };
-        if name == PackageMetadata::SECTION_NAME || name.starts_with(PREFIX) {
-            found.push(Section {
-                name,
-                data,
-                range: start..component.len() - rest.len(),
-            });
-        }
+/// Name and content of a section, if it holds docs.
+fn docs_in<'a>(section: &Section<'a>) -> Option<(&'a str, &'a [u8])> {
+    if section.id != CUSTOM {
+        return None;
     }
-    Ok(found)
-}
-
-/// An unsigned 32-bit number in LEB128, and what follows it.
-fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let mut value = 0u64;
-    for (index, byte) in bytes.iter().enumerate().take(5) {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Some((usize::try_from(value).ok()?, &bytes[index + 1..]));
-        }
-    }
-    None
+    let (length, named) = leb128(section.body)?;
+    let (name, data) = named.split_at_checked(length)?;
+    let name = std::str::from_utf8(name).ok()?;
+    (name == DOCS_SECTION || name.starts_with(NAMED_DOCS_PREFIX)).then_some((name, data))
 }
 
 /// The component without sections of docs.
-fn strip(component: &[u8]) -> std::result::Result<Vec<u8>, &'static str> {
-    let mut output = Vec::with_capacity(component.len());
-    let mut kept_to = 0;
-    for section in top_level_sections(component)? {
-        output.extend_from_slice(&component[kept_to..section.range.start]);
-        kept_to = section.range.end;
-    }
-    output.extend_from_slice(&component[kept_to..]);
-    Ok(output)
+fn strip(component: &[u8]) -> Result<Vec<u8>> {
+    let sections = sections(component)?;
+    let kept = sections.iter().filter(|section| docs_in(section).is_none());
+    let header = component.len()
+        - sections
+            .iter()
+            .map(|section| section.whole.len())
+            .sum::<usize>();
+    Ok(
+        kept.fold(component[..header].to_vec(), |mut output, section| {
+            output.extend_from_slice(section.whole);
+            output
+        }),
+    )
 }
 
 /// Copies docs by name: from the world as it was written to the world as the component has it.
@@ -404,12 +372,5 @@ mod tests {
         let once = embed(&component, &source, world).unwrap();
         assert_eq!(embed(&once, &source, world).unwrap(), once);
         assert_eq!(strip(&once).unwrap(), component);
-    }
-
-    #[test]
-    fn truncated_bytes_are_an_error() {
-        let (component, ..) = build();
-        assert!(top_level_sections(&component[..component.len() - 1]).is_err());
-        assert!(top_level_sections(&component[..4]).is_err());
     }
 }

@@ -6,10 +6,16 @@
 
 pub mod docs;
 
+mod c;
+mod cache;
 mod component;
+mod go;
+mod javascript;
 mod process;
 mod progress;
+mod python;
 mod rust;
+mod sections;
 mod wit;
 
 use std::fs;
@@ -33,6 +39,9 @@ pub struct BuildArgs {
     /// Where to write the component [default: DIR/NAME.wasm]
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Only install what building in every language takes from package registries, and build nothing
+    #[arg(long, conflicts_with = "output")]
+    pub install_tools: bool,
 }
 
 /// A component that was built.
@@ -73,6 +82,9 @@ impl Job<'_> {
 /// # Errors
 /// As for [`build`].
 pub fn run(args: &BuildArgs) -> Result<()> {
+    if args.install_tools {
+        return install_tools();
+    }
     let built = build(&args.dir, args.output.as_deref())?;
     eprintln!(
         "{} {}, {}, {}",
@@ -126,16 +138,33 @@ pub fn build(folder: &Path, output: Option<&Path>) -> Result<Built> {
     })
 }
 
+/// Installs what building in every language takes from package registries into the cache folder, so
+/// that later builds need no network for it.
+///
+/// # Errors
+/// When Python or Node is missing or a registry cannot be reached.
+pub fn install_tools() -> Result<()> {
+    let progress = Progress::new();
+    let done = python::componentize_py(&progress)
+        .and_then(|_| javascript::tools(&progress))
+        .and_then(|_| c::ziglang(&progress));
+    progress.finish();
+    done.map(drop)
+}
+
 fn compile(job: &Job<'_>) -> Result<Vec<u8>> {
     let world = World::read(job.folder, job.project)?;
+    let required = || {
+        world
+            .as_ref()
+            .ok_or_else(|| World::missing(job.folder, job.project))
+    };
     let bytes = match job.project.language {
         Language::Rust => rust::build(job)?,
-        other => {
-            return Err(AuthoringError::project(
-                job.folder,
-                format!("{other} is not supported"),
-            ));
-        }
+        Language::Python => python::build(job, required()?)?,
+        Language::Javascript => javascript::build(job, required()?)?,
+        Language::Go => go::build(job, world.as_ref())?,
+        Language::C => c::build(job, world.as_ref())?,
     };
     match world {
         Some(world) => docs::embed(&bytes, &world.resolve, world.id),

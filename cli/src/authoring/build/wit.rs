@@ -53,21 +53,16 @@ impl World {
         Ok(Some(Self { resolve, id, path }))
     }
 
-    /// Like [`World::read`], for languages that cannot do without.
-    ///
-    /// # Errors
-    /// As for [`World::read`], and when there is no WIT.
-    pub(super) fn require(folder: &Path, project: &Project) -> Result<Self> {
-        Self::read(folder, project)?.ok_or_else(|| {
-            AuthoringError::project(
-                folder.join(&project.wit),
-                format!(
-                    "there are no WIT files; a command in {} needs a world that exports `wasi:cli/run@{}`",
-                    project.language,
-                    contract::WASI_VERSION
-                ),
-            )
-        })
+    /// What to say when a language cannot do without WIT and there is none.
+    pub(super) fn missing(folder: &Path, project: &Project) -> AuthoringError {
+        AuthoringError::project(
+            folder.join(&project.wit),
+            format!(
+                "there are no WIT files; a command in {} needs a world that exports `wasi:cli/run@{}`",
+                project.language,
+                contract::WASI_VERSION
+            ),
+        )
     }
 
     /// The world's name.

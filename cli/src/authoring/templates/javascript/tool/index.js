@@ -1,0 +1,27 @@
+// A tool: `wit/world.wit` says what its functions are, this file what they do. Packages of
+// package.json are bundled; rename the file to index.ts to write TypeScript.
+
+/** Lines without their ends; a text that ends with a line break has no empty line after it. */
+const linesOf = (text) => {
+  const lines = text.split(/\r?\n/);
+  if (lines.at(-1) === '') lines.pop();
+  return lines;
+};
+
+export const text = {
+  measure(text) {
+    return {
+      lines: linesOf(text).length,
+      words: text.split(/\s+/).filter(Boolean).length,
+      bytes: new TextEncoder().encode(text).length,
+    };
+  },
+
+  // What is thrown becomes a tool error: the caller sees the text, and a model can try again.
+  find(text, phrase) {
+    if (phrase === '') throw 'the phrase is empty';
+    return linesOf(text)
+      .map((line, index) => ({ line: index + 1, text: line }))
+      .filter((hit) => hit.text.includes(phrase));
+  },
+};

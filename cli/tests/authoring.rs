@@ -1,0 +1,316 @@
+//! `ringfence new`, then `ringfence build`, for every language and kind, with the languages' own
+//! tools: what comes out is a component with the exports and the doc comments of its WIT.
+//!
+//! The first run installs the tools from their package registries into the cache folder.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use ringfence_cli::authoring::build::docs::decode_with_docs;
+use wit_parser::{Resolve, TypeDefKind, WorldId, WorldItem};
+
+/// A folder for projects, and what is done in it.
+struct Workshop {
+    folder: tempfile::TempDir,
+}
+
+impl Workshop {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn ringfence(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(args)
+            .current_dir(self.folder.path())
+            // Rust projects share their dependencies' compiled crates.
+            .env(
+                "CARGO_TARGET_DIR",
+                Path::new(env!("CARGO_TARGET_TMPDIR")).join("authoring"),
+            )
+            .output()
+            .unwrap()
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Scaffolds a project in a folder and builds it.
+    fn make(&self, language: &str, kind: &str, folder: &str) -> Component {
+        let output = self.ringfence(&[
+            "new", "--lang", language, "--kind", kind, "my-notes", "--dir", folder,
+        ]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let output = self.ringfence(&["build", folder]);
+        assert!(
+            output.status.success(),
+            "{language} {kind}: {}",
+            stderr(&output)
+        );
+        let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+        assert!(path.ends_with("my-notes.wasm"));
+        let bytes = fs::read(path).unwrap();
+        let (resolve, world) = decode_with_docs(&bytes).unwrap();
+        Component {
+            bytes,
+            resolve,
+            world,
+        }
+    }
+
+    /// A source that does not compile: the compiler's own message, and a failure.
+    fn breaks(&self, folder: &str, source: &str, garbage: &str, message: &str) {
+        let path = self.path(folder).join(source);
+        let mut text = fs::read_to_string(&path).unwrap();
+        text.push_str(garbage);
+        fs::write(&path, text).unwrap();
+        let before = fs::read(self.path(folder).join("my-notes.wasm")).unwrap();
+        let output = self.ringfence(&["build", folder]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty());
+        let stderr = stderr(&output);
+        assert!(stderr.contains(message), "{message:?} is not in: {stderr}");
+        assert!(stderr.contains("error: "), "{stderr}");
+        let after = fs::read(self.path(folder).join("my-notes.wasm")).unwrap();
+        assert!(
+            before == after,
+            "a failed build must not touch the last good component"
+        );
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+struct Component {
+    bytes: Vec<u8>,
+    resolve: Resolve,
+    world: WorldId,
+}
+
+impl Component {
+    fn exports(&self) -> Vec<String> {
+        let exports = self.resolve.worlds[self.world].exports.keys();
+        exports
+            .map(|key| self.resolve.name_world_key(key))
+            .collect()
+    }
+
+    fn imports(&self) -> Vec<String> {
+        let imports = self.resolve.worlds[self.world].imports.keys();
+        imports
+            .map(|key| self.resolve.name_world_key(key))
+            .collect()
+    }
+
+    fn is_tool(&self) -> &Self {
+        let exports = &self.resolve.worlds[self.world].exports;
+        assert_eq!(self.exports(), ["local:my-notes/text"]);
+        let Some(WorldItem::Interface { id, .. }) = exports.values().next() else {
+            unreachable!("checked")
+        };
+        let text = &self.resolve.interfaces[*id];
+        let docs = |name: &str| {
+            text.functions[name]
+                .docs
+                .contents
+                .as_deref()
+                .unwrap_or_default()
+        };
+        assert_eq!(
+            docs("measure"),
+            "Counts the lines, words and bytes of a text."
+        );
+        assert_eq!(
+            docs("find"),
+            "Finds the lines of a text that contain a phrase. Fails if the phrase is empty."
+        );
+        let TypeDefKind::Record(hit) = &self.resolve.types[text.types["hit"]].kind else {
+            unreachable!("a record in the WIT")
+        };
+        assert_eq!(
+            hit.fields[0].docs.contents.as_deref(),
+            Some("Number of the line, from 1.")
+        );
+        self
+    }
+
+    fn is_agent(&self) -> &Self {
+        assert_eq!(self.exports(), ["ringfence:agent/handler@0.1.0"]);
+        let imports = self.imports();
+        for wanted in [
+            "ringfence:agent/models@0.1.0",
+            "ringfence:agent/tools@0.1.0",
+        ] {
+            assert!(imports.iter().any(|import| import == wanted), "{imports:?}");
+        }
+        self
+    }
+
+    fn is_command(&self) -> &Self {
+        let exports = self.exports();
+        assert!(
+            exports
+                .iter()
+                .any(|export| export.starts_with("wasi:cli/run@0.2.")),
+            "{exports:?}"
+        );
+        self
+    }
+
+    /// No path of the machine that built it.
+    fn is_clean(&self, workshop: &Workshop) -> &Self {
+        let path = workshop.folder.path().to_str().unwrap().as_bytes();
+        assert!(
+            !self.bytes.windows(path.len()).any(|window| window == path),
+            "the build folder is in the component"
+        );
+        self
+    }
+}
+
+#[test]
+fn rust() {
+    let workshop = Workshop::new();
+    let tool = workshop.make("rust", "tool", "tool");
+    tool.is_tool().is_clean(&workshop);
+    workshop.make("rust", "agent", "agent").is_agent();
+    workshop.make("rust", "command", "command").is_command();
+    let again = workshop.make("rust", "tool", "elsewhere");
+    assert!(
+        tool.bytes == again.bytes,
+        "the same source gives the same component"
+    );
+    workshop.breaks("tool", "src/lib.rs", "fn broken( {", "src/lib.rs:");
+}
+
+#[test]
+fn python() {
+    let workshop = Workshop::new();
+    workshop.make("python", "tool", "tool").is_tool();
+    workshop.make("python", "agent", "agent").is_agent();
+    workshop.make("python", "command", "command").is_command();
+    workshop.breaks("tool", "app.py", "def broken(:\n", "SyntaxError");
+    // A package that has no pure Python wheel cannot run in a component, and the build says so.
+    fs::write(workshop.path("agent/requirements.txt"), "ziglang==0.17.0\n").unwrap();
+    let output = workshop.ringfence(&["build", "agent"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("pure Python wheel"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn javascript() {
+    let workshop = Workshop::new();
+    workshop.make("javascript", "tool", "tool").is_tool();
+    workshop.make("javascript", "agent", "agent").is_agent();
+    workshop
+        .make("javascript", "command", "command")
+        .is_command();
+    workshop.breaks(
+        "tool",
+        "src/index.js",
+        "export const broken = ;\n",
+        "index.js:",
+    );
+}
+
+#[test]
+fn go() {
+    let workshop = Workshop::new();
+    let tool = workshop.make("go", "tool", "tool");
+    tool.is_tool().is_clean(&workshop);
+    workshop.make("go", "agent", "agent").is_agent();
+    workshop
+        .make("go", "command", "command")
+        .is_command()
+        .is_clean(&workshop);
+    let again = workshop.make("go", "tool", "elsewhere");
+    assert!(
+        tool.bytes == again.bytes,
+        "the same source gives the same component"
+    );
+    workshop.breaks(
+        "tool",
+        "export_local_my_notes_text/text.go",
+        "func broken( {\n",
+        "text.go:",
+    );
+}
+
+#[test]
+fn c() {
+    let workshop = Workshop::new();
+    let tool = workshop.make("c", "tool", "tool");
+    tool.is_tool().is_clean(&workshop);
+    workshop.make("c", "command", "command").is_command();
+    let again = workshop.make("c", "tool", "elsewhere");
+    assert!(
+        tool.bytes == again.bytes,
+        "the same source gives the same component"
+    );
+    workshop.breaks("tool", "src/tool.c", "int broken( {\n", "tool.c:");
+}
+
+#[test]
+fn a_folder_that_is_no_project_says_what_to_do() {
+    let workshop = Workshop::new();
+    let output = workshop.ringfence(&["build"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("ringfence new --lang"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_missing_compiler_says_what_to_install() {
+    let workshop = Workshop::new();
+    let output = workshop.ringfence(&["new", "--lang", "go", "--kind", "command", "my-notes"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let output = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+        .args(["build", "my-notes"])
+        .current_dir(workshop.folder.path())
+        .env("PATH", workshop.folder.path())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("Install Go 1.25 or newer"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn a_world_that_does_not_fit_the_kind_is_refused() {
+    let workshop = Workshop::new();
+    let output = workshop.ringfence(&["new", "--lang", "go", "--kind", "command", "my-notes"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let file = workshop.path("my-notes/ringfence.toml");
+    fs::write(
+        &file,
+        fs::read_to_string(&file)
+            .unwrap()
+            .replace("command", "agent"),
+    )
+    .unwrap();
+    let output = workshop.ringfence(&["build", "my-notes"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("ringfence:agent/handler@0.1.0"),
+        "{}",
+        stderr(&output)
+    );
+}
