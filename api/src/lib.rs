@@ -6,6 +6,7 @@
 
 mod agent;
 mod artifact;
+mod capability;
 mod digest;
 mod grant;
 mod limits;
@@ -24,6 +25,7 @@ mod yaml;
 
 pub use agent::{AgentSpec, LoopSpec, ModelRef, Parameter};
 pub use artifact::ArtifactSource;
+pub use capability::{Capability, Comparison, compare};
 pub use digest::{Digest, DigestError};
 pub use grant::{
     AddressScope, AgentGrant, EnvGrant, FolderAccess, FolderGrant, Grants, HttpGrant, HttpScheme,

@@ -3,21 +3,71 @@
 use clap::{Parser, Subcommand};
 
 use crate::authoring::{build::BuildArgs, new::NewArgs};
+use crate::client::Target;
+use crate::command::{
+    apply::{ApplyArgs, DeleteArgs},
+    artifact::{InspectArgs, PullArgs, PushArgs},
+    call::CallArgs,
+    completion::CompletionArgs,
+    get::{DescribeArgs, GetArgs},
+    key::KeyArgs,
+    logs::LogsArgs,
+    run::RunArgs,
+    serve::ServeArgs,
+};
+use crate::show::Format;
 
 /// Runs AI agents and tools as WebAssembly components, each call in a fresh sandbox.
+///
+/// Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 not found, 4 denied, 5 not reachable,
+/// 6 not valid, 7 a limit or deadline was crossed.
 #[derive(Debug, Parser)]
-#[command(name = "ringfence", version, propagate_version = true)]
+#[command(name = "ringfence", version, propagate_version = true, disable_version_flag = false)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    /// Which host.
+    #[command(flatten)]
+    pub target: Target,
+    /// How results are printed
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Format,
 }
 
 /// What the command can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run a host on this machine
+    Serve(Box<ServeArgs>),
+    /// Create or change resources from YAML
+    Apply(ApplyArgs),
+    /// List resources, artifacts, runs or tenants, or show one
+    Get(GetArgs),
+    /// Show everything about one resource
+    Describe(DescribeArgs),
+    /// Remove resources or artifacts
+    Delete(DeleteArgs),
+    /// Upload a component to the host, and to a registry with --to
+    Push(PushArgs),
+    /// Let the host pull a component from a registry
+    Pull(PullArgs),
+    /// Show what a component exports, imports and would need
+    Inspect(InspectArgs),
+    /// Run an agent
+    Run(RunArgs),
+    /// Call a function of a tool
+    Call(CallArgs),
+    /// Show what an agent, a tool or a run wrote to its log
+    Logs(LogsArgs),
     /// Scaffold a tool, an agent or a command-line tool
     New(NewArgs),
     /// Build a project folder into a component
     Build(BuildArgs),
+    /// Make and remove API keys
+    Key(KeyArgs),
+    /// Print the versions of this command and of the host
+    Version,
+    /// Print a completion script for a shell
+    Completion(CompletionArgs),
 }

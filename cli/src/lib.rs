@@ -2,6 +2,11 @@
 
 pub mod args;
 pub mod authoring;
+pub mod client;
+pub mod command;
+pub mod exit;
+pub mod show;
+mod tls;
 
 use std::process::ExitCode;
 
@@ -9,17 +14,67 @@ use clap::Parser as _;
 
 use crate::args::{Cli, Command};
 
+/// First argument of the process in which the host compiles a component. Not for people.
+pub const COMPILE_WORKER: &str = "compile-worker";
+
 /// Reads the command line, does what it says and turns the result into an exit code.
 pub fn run() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::New(args) => authoring::new::run(&args),
-        Command::Build(args) => authoring::build::run(&args),
-    };
-    match result {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(COMPILE_WORKER) {
+        return ringfence_host::artifact::worker::main(arguments);
+    }
+    match command(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", authoring::error::chain(&error));
-            ExitCode::FAILURE
+            // Each cause once: some errors say their cause themselves.
+            let mut text = String::new();
+            for cause in error.chain().map(ToString::to_string) {
+                if !text.contains(&cause) {
+                    text += if text.is_empty() { "" } else { ": " };
+                    text += &cause;
+                }
+            }
+            eprintln!("error: {}", show::safe(&text));
+            exit::code_of(&error).into()
         }
     }
+}
+
+fn command(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Build(args) => return authoring::build::run(&args).map_err(Into::into),
+        Command::New(args) => return authoring::new::run(&args).map_err(Into::into),
+        Command::Completion(args) => return command::completion::run(&args),
+        Command::Key(args) => return command::key::run(args, cli.output),
+        Command::Serve(args) => {
+            return tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?
+                .block_on(command::serve::run(*args));
+        }
+        _ => {}
+    }
+    let client = client::Client::new(&cli.target)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Apply(args) => command::apply::apply(&client, args, cli.output).await,
+            Command::Get(args) => command::get::get(&client, args, cli.output).await,
+            Command::Describe(args) => command::get::describe(&client, args, cli.output).await,
+            Command::Delete(args) => command::apply::delete(&client, args, cli.output).await,
+            Command::Push(args) => command::artifact::push(&client, args, cli.output).await,
+            Command::Pull(args) => command::artifact::pull(&client, args, cli.output).await,
+            Command::Inspect(args) => command::artifact::inspect(&client, args, cli.output).await,
+            Command::Run(args) => command::run::run(&client, args, cli.output).await,
+            Command::Call(args) => command::call::run(&client, args, cli.output).await,
+            Command::Logs(args) => command::logs::run(&client, args, cli.output).await,
+            Command::Version => command::version::run(&client, cli.output).await,
+            // Done above, without a host.
+            Command::Serve(_)
+            | Command::Build(_)
+            | Command::New(_)
+            | Command::Key(_)
+            | Command::Completion(_) => Ok(()),
+        }
+    })
 }

@@ -3,8 +3,13 @@
 //! It holds resolved state only, in memory; what users applied is kept in [`store`], and turned into
 //! instances by [`resolve`].
 
+pub mod apply;
+pub mod folder;
 mod instance;
 mod listing;
+pub mod resolve;
+pub mod status;
+pub mod store;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

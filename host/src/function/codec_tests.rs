@@ -183,7 +183,7 @@ fn floats_have_names_for_what_json_lacks() {
     refused(
         &Shape::F32,
         json!(1e39),
-        "/the_arg: expected a number that a 32-bit float can hold, found 1e39",
+        "/the_arg: expected a number that a 32-bit float can hold, found 1e+39",
     );
     assert!(decode(&Shape::F64, json!("nan")).is_err());
 }

@@ -9,6 +9,7 @@ pub mod otlp;
 pub mod spans;
 
 pub use metrics::Metrics;
+pub use otlp::{Otlp, OtlpError};
 pub use spans::{
     CallSpan, chat, execute_tool, invoke_agent, outgoing_http, record_answer, record_error,
     record_usage,

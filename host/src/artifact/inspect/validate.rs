@@ -136,7 +136,8 @@ pub(super) fn validate(bytes: &[u8]) -> Result<Validated, InspectError> {
 
 fn refused(error: &wasmparser::Error, length: usize) -> InspectError {
     let reason = error.message().to_owned();
-    if error.missing_wasm_feature().is_some() {
+    // The validator does not say of a second memory that it is an extension.
+    if error.missing_wasm_feature().is_some() || reason == "multiple memories" {
         return InspectError::Feature { reason };
     }
     match error.offset() {

@@ -1,0 +1,496 @@
+//! From what users applied to what runs: a manifest becomes an [`Instance`] or a [`Model`].
+//!
+//! Everything that a resource needs of the host is checked here, once, so that a call never finds out
+//! that a setting cannot be kept.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
+
+use parking_lot::Mutex;
+use ringfence_api::{
+    AgentSpec, ArtifactSource, Digest, FolderAccess, FolderGrant, Grants, Kind, LimitsSpec,
+    Metadata, Name, Parameter, Resource, SecretRef, TenantName, ToolSpec,
+};
+use tokio::sync::Semaphore;
+
+use super::status::Unresolved;
+use super::store::Stored;
+use super::{Instance, Model, Provider};
+use crate::artifact::inspect::{self, Inspection};
+use crate::artifact::{ArtifactError, Artifacts, Upload};
+use crate::builtin::{CHAT_COMPONENT, parameter};
+use crate::egress::Egress;
+use crate::error::CallError;
+use crate::limits::{self, Limits};
+use crate::mcp_client::McpServer;
+use crate::mediation::{FolderMount, GrantSet};
+use crate::model::ModelClient;
+
+/// The tenant that owns the components which ship inside the host. Nobody else may use it.
+pub const SYSTEM_TENANT: &str = "ringfence-system";
+
+static NO_DESCRIPTIONS: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(Arc::default);
+static TOOL_LIMITS: LazyLock<Arc<Limits>> = LazyLock::new(|| Arc::new(Limits::TOOL));
+static AGENT_LIMITS: LazyLock<Arc<Limits>> = LazyLock::new(|| Arc::new(Limits::AGENT));
+
+/// A folder that the host's operator offers, `NAME=PATH` or `NAME=PATH:ro`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfferedFolder {
+    /// Name by which grants refer to it.
+    pub name: Name,
+    /// Where it is, absolute and without symbolic links.
+    pub path: PathBuf,
+    /// The most that may be granted.
+    pub access: FolderAccess,
+}
+
+/// An argument of `--allow-folder` that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OfferError {
+    /// Not of the form.
+    #[error("{0:?} is not a folder to offer: write NAME=PATH, or NAME=PATH:ro for read-only")]
+    Form(String),
+    /// A bad name.
+    #[error("the folder {0:?}")]
+    Name(String, #[source] ringfence_api::NameError),
+    /// It is not there.
+    #[error("the folder {} cannot be offered: it has to exist and to be readable", .path.display())]
+    Path {
+        /// As it was written.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Two of one name.
+    #[error("two folders are offered as {0}: give each a name of its own")]
+    Twice(Name),
+}
+
+impl OfferedFolder {
+    /// A folder, canonicalised.
+    ///
+    /// # Errors
+    /// It does not exist, is no folder, or cannot be read.
+    pub fn new(name: Name, path: &Path, access: FolderAccess) -> Result<Self, OfferError> {
+        let fail = |source| OfferError::Path { path: path.to_owned(), source };
+        let path = path.canonicalize().map_err(fail)?;
+        // Opening it now tells a missing permission at the start and not in the middle of a call.
+        std::fs::read_dir(&path).map_err(fail)?;
+        Ok(Self { name, path, access })
+    }
+}
+
+impl FromStr for OfferedFolder {
+    type Err = OfferError;
+
+    fn from_str(text: &str) -> Result<Self, OfferError> {
+        let (name, path) = text
+            .split_once('=')
+            .filter(|(_, path)| !path.is_empty())
+            .ok_or_else(|| OfferError::Form(text.to_owned()))?;
+        let name = name.parse().map_err(|error| OfferError::Name(text.to_owned(), error))?;
+        match path.strip_suffix(":ro") {
+            Some(path) => Self::new(name, Path::new(path), FolderAccess::ReadOnly),
+            None => Self::new(name, Path::new(path), FolderAccess::ReadWrite),
+        }
+    }
+}
+
+/// The folders that the host's operator offers.
+#[derive(Debug, Clone, Default)]
+pub struct Offers {
+    folders: BTreeMap<Name, OfferedFolder>,
+}
+
+impl Offers {
+    /// Offers these and nothing else.
+    ///
+    /// # Errors
+    /// Two folders have one name.
+    pub fn new(folders: impl IntoIterator<Item = OfferedFolder>) -> Result<Self, OfferError> {
+        let mut by_name = BTreeMap::new();
+        for folder in folders {
+            if let Some(twice) = by_name.insert(folder.name.clone(), folder) {
+                return Err(OfferError::Twice(twice.name));
+            }
+        }
+        Ok(Self { folders: by_name })
+    }
+
+    /// Where a granted folder is.
+    fn mount(&self, grant: &FolderGrant, field: &str) -> Result<FolderMount, Unresolved> {
+        let Some(folder) = self.folders.get(&grant.name) else {
+            let message = format!(
+                "the host offers no folder {0}: start it with --allow-folder {0}=PATH",
+                grant.name
+            );
+            return Err(Unresolved::new("FolderNotOffered", format!("{field}.name"), message));
+        };
+        if grant.access == FolderAccess::ReadWrite && folder.access == FolderAccess::ReadOnly {
+            let message = format!(
+                "the host offers the folder {} read-only: grant it with access: readOnly",
+                grant.name
+            );
+            return Err(Unresolved::new("FolderReadOnly", format!("{field}.access"), message));
+        }
+        Ok(FolderMount {
+            path: folder.path.clone(),
+            mount: grant.mount.clone(),
+            access: grant.access,
+        })
+    }
+}
+
+/// What a stored resource becomes.
+pub(super) enum Resolved {
+    /// An agent or tool.
+    Instance(Arc<Instance>),
+    /// A model.
+    Model(Arc<Model>),
+}
+
+/// Turns manifests into what runs.
+pub(super) struct Resolver {
+    artifacts: Artifacts,
+    egress: Egress,
+    offers: Offers,
+    chat: Digest,
+    inspections: Mutex<HashMap<Digest, Weak<Inspection>>>,
+}
+
+impl Resolver {
+    /// Stores the built-in components first, so that they are there when they are needed.
+    ///
+    /// # Errors
+    /// They cannot be stored or compiled: the host cannot run declarative agents.
+    pub(super) async fn new(
+        artifacts: Artifacts,
+        egress: Egress,
+        offers: Offers,
+    ) -> Result<Self, ArtifactError> {
+        let chat = Digest::of(CHAT_COMPONENT);
+        let upload = Upload::bytes(CHAT_COMPONENT).with_digest(chat);
+        artifacts.put(&system_tenant(), upload).await?;
+        Ok(Self { artifacts, egress, offers, chat, inspections: Mutex::default() })
+    }
+
+    /// Makes of a resource what runs. Where its component was not pinned to a digest yet, it is now.
+    ///
+    /// # Errors
+    /// What the host lacks, or what the component does not have.
+    pub(super) async fn resolve(&self, stored: &mut Stored) -> Result<Resolved, Unresolved> {
+        let generation = stored.generation;
+        let metadata = &stored.manifest.metadata;
+        match &stored.manifest.resource {
+            Resource::Agent(spec) => {
+                let (digest, instance) =
+                    self.agent(metadata, generation, spec, stored.digest).await?;
+                stored.digest = Some(digest);
+                Ok(Resolved::Instance(Arc::new(instance)))
+            }
+            Resource::Tool(spec) => {
+                let (digest, instance) =
+                    self.tool(metadata, generation, spec, stored.digest).await?;
+                stored.digest = digest;
+                Ok(Resolved::Instance(Arc::new(instance)))
+            }
+            Resource::Model(spec) => {
+                let provider = &spec.provider;
+                for (secret, field) in model_secrets(provider) {
+                    self.secret(secret, &field)?;
+                }
+                let client = ModelClient::from_spec(spec, &self.egress).map_err(|error| {
+                    Unresolved::new("NotUsable", "spec.provider", chain(&error))
+                })?;
+                let description = spec.description.as_str().into();
+                Ok(Resolved::Model(Arc::new(Model { description, generation, client })))
+            }
+        }
+    }
+
+    async fn agent(
+        &self,
+        metadata: &Metadata,
+        generation: u64,
+        spec: &AgentSpec,
+        pinned: Option<Digest>,
+    ) -> Result<(Digest, Instance), Unresolved> {
+        let (digest, inspection) = match &spec.component {
+            Some(source) => self.component(&metadata.namespace, source, pinned).await?,
+            // The chat agent of this very host: a newer host brings a newer one.
+            None => (self.chat, self.inspection(&self.chat).await?),
+        };
+        if !inspection.is(inspect::Kind::Agent) {
+            return Err(Unresolved::new(
+                "NotAnAgent",
+                "spec.component",
+                "the component does not export ringfence:agent/handler, which makes an agent: apply \
+                 it as a Tool, or build it with the world `agent`",
+            ));
+        }
+        let parameters = match spec.is_chat() {
+            true => chat_parameters(spec),
+            false => spec.parameters.clone(),
+        };
+        let instance = Instance {
+            tenant: metadata.namespace.clone(),
+            kind: Kind::Agent,
+            name: metadata.name.clone(),
+            description: spec.description.as_str().into(),
+            generation,
+            provider: Provider::Component { digest, inspection },
+            grants: Arc::new(self.grants(spec.component_grants())?),
+            limits: limits(&spec.limits, &AGENT_LIMITS)?,
+            parameters: parameters.into(),
+            descriptions: NO_DESCRIPTIONS.clone(),
+            listed: OnceLock::new(),
+            gate: gate(&spec.limits, &AGENT_LIMITS),
+        };
+        Ok((digest, instance))
+    }
+
+    async fn tool(
+        &self,
+        metadata: &Metadata,
+        generation: u64,
+        spec: &ToolSpec,
+        pinned: Option<Digest>,
+    ) -> Result<(Option<Digest>, Instance), Unresolved> {
+        let mut grants = spec.grants.clone();
+        let (digest, provider) = if let Some(source) = &spec.component {
+            let (digest, inspection) =
+                self.component(&metadata.namespace, source, pinned).await?;
+            if inspection.kinds.iter().all(|kind| *kind == inspect::Kind::Agent) {
+                return Err(Unresolved::new(
+                    "NotATool",
+                    "spec.component",
+                    "the component exports no function, no wasi:cli/run and no \
+                     wasi:http/incoming-handler, so that there is nothing to call: apply it as an \
+                     Agent, or export something",
+                ));
+            }
+            (Some(digest), Provider::Component { digest, inspection })
+        } else if let Some(mcp) = &spec.mcp {
+            for (index, header) in mcp.headers.iter().enumerate() {
+                if let Some(secret) = &header.value_from {
+                    self.secret(secret, &format!("spec.mcp.headers[{index}].valueFrom"))?;
+                }
+            }
+            let server = McpServer::connect(mcp, &self.egress)
+                .map_err(|error| Unresolved::new("NotUsable", "spec.mcp", chain(&error)))?;
+            (None, Provider::Mcp(Arc::new(server)))
+        } else if let Some(agent) = &spec.agent {
+            // The tool calls the agent in its own name, so that this one grant is what bounds it.
+            grants.agents = vec![ringfence_api::AgentGrant { name: agent.clone() }];
+            (None, Provider::Agent(agent.clone()))
+        } else {
+            return Err(Unresolved::new("NoProvider", "spec", "give component, mcp or agent"));
+        };
+        let instance = Instance {
+            tenant: metadata.namespace.clone(),
+            kind: Kind::Tool,
+            name: metadata.name.clone(),
+            description: spec.description.as_str().into(),
+            generation,
+            provider,
+            grants: Arc::new(self.grants(grants)?),
+            limits: limits(&spec.limits, &TOOL_LIMITS)?,
+            parameters: spec.parameters.clone().into(),
+            descriptions: match spec.descriptions.is_empty() {
+                true => NO_DESCRIPTIONS.clone(),
+                false => Arc::new(spec.descriptions.clone()),
+            },
+            listed: OnceLock::new(),
+            gate: gate(&spec.limits, &TOOL_LIMITS),
+        };
+        Ok((digest, instance))
+    }
+
+    /// The component of a resource: pinned the first time, the same from then on.
+    async fn component(
+        &self,
+        tenant: &TenantName,
+        source: &ArtifactSource,
+        pinned: Option<Digest>,
+    ) -> Result<(Digest, Arc<Inspection>), Unresolved> {
+        let digest = match pinned {
+            Some(digest) if self.artifacts.get(tenant, &digest).is_some() => digest,
+            _ => self.artifacts.resolve(tenant, source, None).await.map_err(missing)?,
+        };
+        Ok((digest, self.inspection(&digest).await?))
+    }
+
+    /// What is known of a component; all instances of one component share it.
+    async fn inspection(&self, digest: &Digest) -> Result<Arc<Inspection>, Unresolved> {
+        if let Some(known) = self.inspections.lock().get(digest).and_then(Weak::upgrade) {
+            return Ok(known);
+        }
+        let inspection = self.artifacts.inspect(digest).await.map_err(missing)?;
+        let mut inspections = self.inspections.lock();
+        inspections.retain(|_, known| known.strong_count() > 0);
+        inspections.insert(*digest, Arc::downgrade(&inspection));
+        Ok(inspection)
+    }
+
+    fn secret(&self, secret: &SecretRef, field: &str) -> Result<(), Unresolved> {
+        self.egress
+            .secrets()
+            .check(secret)
+            .map_err(|error| Unresolved::new("SecretNotAllowed", field, error.to_string()))
+    }
+
+    fn grants(&self, spec: Grants) -> Result<GrantSet, Unresolved> {
+        let mut folders = Vec::with_capacity(spec.folders.len());
+        for (index, grant) in spec.folders.iter().enumerate() {
+            folders.push(self.offers.mount(grant, &format!("spec.grants.folders[{index}]"))?);
+        }
+        for (index, grant) in spec.http.iter().enumerate() {
+            for secret in grant.secrets() {
+                self.secret(secret, &format!("spec.grants.http[{index}].headers"))?;
+            }
+        }
+        GrantSet::new(spec, folders)
+            .map_err(|error| Unresolved::new("GrantNotUsable", "spec.grants", chain(&error)))
+    }
+}
+
+/// The tenant of the built-in components.
+pub(crate) fn system_tenant() -> TenantName {
+    // A valid name by construction; the default is never used.
+    SYSTEM_TENANT.parse().unwrap_or_default()
+}
+
+fn missing(error: ArtifactError) -> Unresolved {
+    let reason = match &error {
+        ArtifactError::NotFound(_) => "ArtifactMissing",
+        ArtifactError::Refused(_) => "ArtifactRefused",
+        _ => "ArtifactUnavailable",
+    };
+    tracing::warn!(error = chain(&error), "a component cannot be had");
+    let message = match CallError::from(&error) {
+        // `invalid: …` and the like are for programs.
+        CallError::NotFound(text) | CallError::Invalid(text) | CallError::Unavailable(text) => text,
+        other => other.to_string(),
+    };
+    Unresolved::new(reason, "spec.component", message)
+}
+
+/// An error and what caused it, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn limits(spec: &LimitsSpec, defaults: &Arc<Limits>) -> Result<Arc<Limits>, Unresolved> {
+    if spec.is_default() {
+        return Ok(defaults.clone());
+    }
+    Limits::resolve(spec, defaults).map(Arc::new).map_err(|error| {
+        let limits::LimitError { field, asked, most } = error;
+        let message = format!("{asked} is not between 1 and {most}, the most that this host allows");
+        Unresolved::new("LimitTooHigh", format!("spec.limits.{field}"), message)
+    })
+}
+
+fn gate(spec: &LimitsSpec, defaults: &Limits) -> Arc<Semaphore> {
+    let permits = spec.concurrency.unwrap_or(defaults.concurrency);
+    Arc::new(Semaphore::new(usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS)))
+}
+
+/// The settings of the chat agent, as it reads them.
+fn chat_parameters(spec: &AgentSpec) -> Vec<Parameter> {
+    let bounds = spec.loop_.clone().unwrap_or_default();
+    let model = spec.model.as_ref();
+    let text = |value: Option<&dyn ToString>| value.map(ToString::to_string);
+    let settings: [(&str, Option<String>); 8] = [
+        (parameter::INSTRUCTIONS, spec.instructions.clone()),
+        (parameter::MODEL, model.map(|model| model.name.to_string())),
+        (parameter::TEMPERATURE, model.and_then(|model| model.temperature).map(|t| t.to_string())),
+        (parameter::MAX_TOKENS, model.and_then(|model| model.max_tokens).map(|t| t.to_string())),
+        (parameter::OUTPUT_SCHEMA, text(spec.output_schema.as_ref().map(|s| s as _))),
+        (parameter::MAX_TURNS, bounds.max_turns.map(|n| n.to_string())),
+        (parameter::TOTAL_TOKENS, bounds.max_tokens.map(|n| n.to_string())),
+        (parameter::PARALLEL_CALLS, bounds.max_parallel_calls.map(|n| n.to_string())),
+    ];
+    settings
+        .into_iter()
+        .filter_map(|(name, value)| Some(Parameter { name: name.to_owned(), value: value? }))
+        .collect()
+}
+
+fn model_secrets(provider: &ringfence_api::Provider) -> Vec<(&SecretRef, String)> {
+    use ringfence_api::Provider::{Anthropic, OpenAi, Scripted};
+    let (name, api_key, headers) = match provider {
+        OpenAi { api_key, headers, .. } => ("openAi", api_key, headers),
+        Anthropic { api_key, headers, .. } => ("anthropic", api_key, headers),
+        Scripted { .. } => return Vec::new(),
+    };
+    let key = api_key.iter().map(|secret| (secret, format!("spec.provider.{name}.apiKey")));
+    let headers = headers.iter().enumerate().filter_map(|(index, header)| {
+        let field = format!("spec.provider.{name}.headers[{index}].valueFrom");
+        Some((header.value_from.as_ref()?, field))
+    });
+    key.chain(headers).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_offered_by_name_and_canonical() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("docs");
+        std::fs::create_dir(&path).unwrap();
+        std::os::unix::fs::symlink(&path, folder.path().join("link")).unwrap();
+        let text = format!("docs={}/link:ro", folder.path().display());
+        let offered: OfferedFolder = text.parse().unwrap();
+        assert_eq!(offered.path, path.canonicalize().unwrap());
+        assert_eq!(offered.access, FolderAccess::ReadOnly);
+        for bad in ["docs", "docs=", "Docs=/", "docs=/nowhere/at/all"] {
+            assert!(bad.parse::<OfferedFolder>().is_err(), "{bad}");
+        }
+        let twice = Offers::new([offered.clone(), offered]);
+        assert!(matches!(twice, Err(OfferError::Twice(_))));
+    }
+
+    #[test]
+    fn a_folder_is_mounted_no_wider_than_offered() {
+        let folder = tempfile::tempdir().unwrap();
+        let name: Name = "docs".parse().unwrap();
+        let offered = OfferedFolder::new(name.clone(), folder.path(), FolderAccess::ReadOnly);
+        let offers = Offers::new([offered.unwrap()]).unwrap();
+        let grant = |name: &str, access| FolderGrant {
+            name: name.parse().unwrap(),
+            mount: "/docs".to_owned(),
+            access,
+        };
+        assert!(offers.mount(&grant("docs", FolderAccess::ReadOnly), "f").is_ok());
+        let wide = offers.mount(&grant("docs", FolderAccess::ReadWrite), "f").unwrap_err();
+        assert_eq!((wide.reason, wide.field.as_str()), ("FolderReadOnly", "f.access"));
+        let other = offers.mount(&grant("notes", FolderAccess::ReadOnly), "f").unwrap_err();
+        assert!(other.message.contains("--allow-folder notes=PATH"), "{other}");
+    }
+
+    #[test]
+    fn fields_of_a_chat_agent_become_its_parameters() {
+        let spec: AgentSpec = serde_json::from_value(serde_json::json!({
+            "instructions": "be kind", "model": {"name": "m", "temperature": 0.5},
+            "outputSchema": {"type": "object"}, "loop": {"maxTurns": 3, "maxParallelCalls": 2}
+        }))
+        .unwrap();
+        let parameters: Vec<_> =
+            chat_parameters(&spec).into_iter().map(|p| (p.name, p.value)).collect();
+        let expected = [
+            ("chat.instructions", "be kind"),
+            ("chat.model", "m"),
+            ("chat.temperature", "0.5"),
+            ("chat.output-schema", "{\"type\":\"object\"}"),
+            ("chat.max-turns", "3"),
+            ("chat.parallel-calls", "2"),
+        ];
+        assert_eq!(parameters, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+    }
+}

@@ -1,0 +1,233 @@
+//! What the host says about a resource: whether it runs, and if not, why.
+
+use ringfence_api::{Comparison, Digest, FunctionName, Grants, Kind};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::store::Stored;
+use super::{FunctionSummary, Instance, Provider, TenantView};
+use crate::mcp_client::McpStatus;
+
+/// One observation, as in Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Ready`, `TargetsFound` or `AsksGranted`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// One word for programs.
+    pub reason: String,
+    /// A sentence for people: what is the matter, and what to do.
+    pub message: String,
+}
+
+impl Condition {
+    fn new(kind: &str, holds: bool, reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            status: if holds { "True" } else { "False" }.to_owned(),
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
+/// A function as a status shows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FunctionStatus {
+    /// Its name within the tool.
+    #[schemars(with = "String")]
+    pub name: FunctionName,
+    /// What it does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// JSON Schema of its arguments.
+    pub input_schema: Map<String, Value>,
+    /// JSON Schema of its structured result, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Map<String, Value>>,
+}
+
+impl From<&FunctionSummary> for FunctionStatus {
+    fn from(function: &FunctionSummary) -> Self {
+        Self {
+            name: function.name.clone(),
+            description: function.description.to_string(),
+            input_schema: (*function.input_schema).clone(),
+            output_schema: function.output_schema.as_deref().cloned(),
+        }
+    }
+}
+
+/// The status of a resource.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The generation that runs; 0 while none does.
+    pub observed_generation: u64,
+    /// The file of the manifest folder that it comes from; none when it was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// What holds and what does not. `Ready` comes first.
+    pub conditions: Vec<Condition>,
+    /// The component that runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// What the component asks for against what it is granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<Comparison>,
+    /// The grants that bound it, those that come with a field such as `model` included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective_grants: Option<Grants>,
+    /// The functions of a tool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub functions: Vec<FunctionStatus>,
+}
+
+/// Why a resource does not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unresolved {
+    /// One word for programs.
+    pub reason: &'static str,
+    /// Field of the manifest that is the matter.
+    pub field: String,
+    /// What is the matter, and what to do.
+    pub message: String,
+}
+
+impl Unresolved {
+    pub(super) fn new(
+        reason: &'static str,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { reason, field: field.into(), message: message.into() }
+    }
+}
+
+impl Status {
+    /// The status of a resource that does not run.
+    pub(super) fn unresolved(stored: &Stored, why: Option<&Unresolved>) -> Self {
+        let ready = match why {
+            Some(why) => Condition::new("Ready", false, why.reason, &why.message),
+            None => Condition::new("Ready", false, "Preparing", "it is being prepared"),
+        };
+        Self {
+            file: stored.file.clone(),
+            digest: stored.digest,
+            conditions: vec![ready],
+            ..Self::default()
+        }
+    }
+
+    /// The status of a model that runs.
+    pub(super) fn model(stored: &Stored) -> Self {
+        Self {
+            observed_generation: stored.generation,
+            file: stored.file.clone(),
+            conditions: vec![Condition::new("Ready", true, "Ready", "it can be asked")],
+            ..Self::default()
+        }
+    }
+
+    /// The status of an agent or tool that runs, within what its tenant has.
+    pub(super) fn instance(stored: &Stored, instance: &Instance, view: &TenantView) -> Self {
+        let mut status = Self {
+            observed_generation: instance.generation,
+            file: stored.file.clone(),
+            ..Self::default()
+        };
+        status.conditions.push(ready(instance, view));
+        let grants = instance.grants.spec();
+        if !matches!(instance.provider, Provider::Mcp(_)) {
+            status.conditions.push(targets(grants, view));
+        }
+        if let Provider::Component { digest, inspection } = &instance.provider {
+            let imports = inspection.import_names();
+            let comparison = ringfence_api::compare(imports.iter().map(AsRef::as_ref), grants);
+            status.conditions.push(asks(&comparison));
+            status.digest = Some(*digest);
+            status.capabilities = Some(comparison);
+            status.effective_grants = Some(grants.clone());
+        }
+        if instance.kind == Kind::Tool {
+            status.functions = instance.functions().iter().map(FunctionStatus::from).collect();
+        }
+        status
+    }
+
+    /// Whether it runs.
+    pub fn is_ready(&self) -> bool {
+        self.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True")
+    }
+}
+
+fn ready(instance: &Instance, view: &TenantView) -> Condition {
+    match &instance.provider {
+        Provider::Component { .. } => Condition::new("Ready", true, "Ready", "it can be called"),
+        Provider::Mcp(server) => mcp(&server.status()),
+        Provider::Agent(agent) if view.agents.contains_key(agent) => {
+            Condition::new("Ready", true, "Ready", "it can be called")
+        }
+        Provider::Agent(agent) => Condition::new(
+            "Ready",
+            false,
+            "AgentMissing",
+            format!("there is no agent {agent} that runs: apply it"),
+        ),
+    }
+}
+
+/// A server that answered once is ready: one failed look takes nothing away.
+fn mcp(status: &McpStatus) -> Condition {
+    let trouble = status.last_error.as_deref();
+    let mut message = match (status.last_success, trouble) {
+        (None, None) => return Condition::new("Ready", false, "Connecting", "it was not reached yet"),
+        (None, Some(error)) => return Condition::new("Ready", false, "Unreachable", error),
+        (Some(_), None) => "its functions are known".to_owned(),
+        (Some(_), Some(error)) => format!("its functions are known; the last look failed: {error}"),
+    };
+    if status.left_out > 0 {
+        message += &format!("; {} functions are left out: too many or too large", status.left_out);
+    }
+    Condition::new("Ready", true, "Ready", message)
+}
+
+/// Granting what is not there yet is allowed: resources may be applied in any order.
+fn targets(grants: &Grants, view: &TenantView) -> Condition {
+    let mut missing = Vec::new();
+    let tools = grants.tools.iter().filter(|grant| !view.tools.contains_key(&grant.name));
+    missing.extend(tools.map(|grant| format!("tool {}", grant.name)));
+    let agents = grants.agents.iter().filter(|grant| !view.agents.contains_key(&grant.name));
+    missing.extend(agents.map(|grant| format!("agent {}", grant.name)));
+    let models = grants.models.iter().filter(|grant| !view.models.contains_key(&grant.name));
+    missing.extend(models.map(|grant| format!("model {}", grant.name)));
+    for grant in &grants.tools {
+        let Some(tool) = view.tools.get(&grant.name) else { continue };
+        let unknown = grant.functions.iter().flatten().filter(|name| tool.function(name).is_none());
+        missing.extend(unknown.map(|name| format!("function {name} of tool {}", grant.name)));
+    }
+    if missing.is_empty() {
+        return Condition::new("TargetsFound", true, "Found", "everything that is granted exists");
+    }
+    let message = format!("granted, but not there (or not ready): {}", missing.join(", "));
+    Condition::new("TargetsFound", false, "Missing", message)
+}
+
+fn asks(comparison: &Comparison) -> Condition {
+    if comparison.denied.is_empty() {
+        let message = "everything that the component imports is granted";
+        return Condition::new("AsksGranted", true, "Granted", message);
+    }
+    let names: Vec<_> = comparison.denied.iter().map(|c| c.as_str()).collect();
+    let message = format!(
+        "asked, not granted: {}; the component imports them, and what it does with them is denied",
+        names.join(", ")
+    );
+    Condition::new("AsksGranted", false, "AskedNotGranted", message)
+}

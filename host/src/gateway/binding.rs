@@ -1,0 +1,103 @@
+//! Where the gateway listens, and who may talk to it there. A [`Binding`] cannot hold "open to the
+//! network without authentication".
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::auth::KeyRing;
+
+/// Why an address cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindingError {
+    /// Not loopback, and no keys.
+    #[error(
+        "{0} can be reached from the network: listen on 127.0.0.1 or [::1], or configure API keys"
+    )]
+    OpenWithoutKeys(SocketAddr),
+    /// The socket does not know its own address.
+    #[error("the address of the listening socket cannot be read")]
+    Address(#[source] std::io::Error),
+}
+
+/// A listening socket and the authentication that goes with it.
+#[derive(Debug)]
+pub struct Binding {
+    pub(super) listener: TcpListener,
+    pub(super) address: SocketAddr,
+    pub(super) access: Access,
+    pub(super) hosts: Vec<String>,
+}
+
+/// Who may talk to a gateway.
+#[derive(Debug, Clone)]
+pub(super) enum Access {
+    /// Everybody on this machine, as `user/local`.
+    Local,
+    /// Whoever has a key.
+    Keys(Arc<KeyRing>),
+}
+
+impl Binding {
+    /// Serves everybody on this machine, and nobody else.
+    ///
+    /// # Errors
+    /// When the socket does not listen on a loopback address.
+    pub fn local(listener: TcpListener) -> Result<Self, BindingError> {
+        let address = listener.local_addr().map_err(BindingError::Address)?;
+        if !address.ip().to_canonical().is_loopback() {
+            return Err(BindingError::OpenWithoutKeys(address));
+        }
+        Ok(Self {
+            listener,
+            address,
+            access: Access::Local,
+            hosts: Vec::new(),
+        })
+    }
+
+    /// Serves whoever has a key, on any address.
+    ///
+    /// # Errors
+    /// When the socket does not know its address.
+    pub fn with_keys(listener: TcpListener, keys: Arc<KeyRing>) -> Result<Self, BindingError> {
+        let address = listener.local_addr().map_err(BindingError::Address)?;
+        Ok(Self {
+            listener,
+            address,
+            access: Access::Keys(keys),
+            hosts: Vec::new(),
+        })
+    }
+
+    /// Adds names under which clients reach the gateway (`NAME` or `NAME:PORT`). The loopback names and
+    /// the address itself are always known; a request for any other name is refused.
+    #[must_use]
+    pub fn reached_as(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
+        self.hosts.extend(hosts);
+        self
+    }
+
+    /// The address that is listened on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_loopback_is_served_without_keys() {
+        let open = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        assert!(matches!(
+            Binding::local(open),
+            Err(BindingError::OpenWithoutKeys(_))
+        ));
+        let local = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        assert!(Binding::local(local).is_ok());
+    }
+}

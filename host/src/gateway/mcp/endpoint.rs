@@ -1,0 +1,116 @@
+//! One MCP endpoint as one caller sees it.
+
+use std::sync::{Arc, Weak};
+
+use ringfence_api::{Name, TenantName};
+use rmcp::model::{CallToolResult, ErrorData};
+use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+use super::content;
+use super::listing::{Entry, Listing};
+use crate::error::CallError;
+use crate::gateway::auth::Identity;
+use crate::gateway::shared::Shared;
+use crate::mediation::{Reply, Request};
+use crate::output::EventSink;
+use crate::telemetry::spans;
+
+tokio::task_local! {
+    /// The endpoint of the request that this task serves.
+    pub(super) static ENDPOINT: Arc<Endpoint>;
+}
+
+/// A tenant's tools, or one of them, and who looks at them.
+pub(super) struct Endpoint {
+    pub(super) shared: Weak<Shared>,
+    pub(super) tenant: TenantName,
+    pub(super) tool: Option<Name>,
+    pub(super) identity: Arc<Identity>,
+}
+
+/// What goes with a call beside its arguments.
+#[derive(Default)]
+pub(super) struct Extras<'a> {
+    /// Where progress goes.
+    pub(super) events: Option<EventSink>,
+    /// Cancelled when the client gives up.
+    pub(super) cancel: Option<CancellationToken>,
+    /// The client's trace, as W3C `traceparent`.
+    pub(super) traceparent: Option<&'a str>,
+}
+
+impl Endpoint {
+    /// The inside of the gateway; an error once it is gone.
+    pub(super) fn shared(&self) -> Result<Arc<Shared>, ErrorData> {
+        self.shared
+            .upgrade()
+            .ok_or_else(|| ErrorData::internal_error("the gateway is shutting down", None))
+    }
+
+    /// What is on offer.
+    pub(super) fn listing(&self, shared: &Shared) -> Arc<Listing> {
+        shared
+            .mcp
+            .listings
+            .get(shared.host.directory(), &self.tenant, self.tool.as_ref())
+    }
+
+    /// Whether both are the same endpoint of the same caller.
+    pub(super) fn is_like(&self, other: &Endpoint) -> bool {
+        self.tenant == other.tenant
+            && self.tool == other.tool
+            && self.identity.name() == other.identity.name()
+    }
+
+    /// Calls a function. The error is one of the protocol: there is no such function.
+    pub(super) async fn call(
+        &self,
+        shared: &Shared,
+        name: &str,
+        entry: &Entry,
+        arguments: Map<String, Value>,
+        extras: Extras<'_>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let span = spans::mcp_request("tools/call", name);
+        if let Some(traceparent) = extras.traceparent {
+            spans::set_remote_parent(&span, traceparent);
+        }
+        let (mut context, _in_flight) = shared.begin(&self.tenant, &self.identity);
+        context.events = extras.events;
+        let request = Request::Function {
+            tool: entry.tool.clone(),
+            function: entry.function.clone(),
+            arguments,
+        };
+        let call = shared.host.call(context, request);
+        let given_up = async {
+            match &extras.cancel {
+                Some(cancel) => cancel.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let answer = async {
+            tokio::select! {
+                answer = call => answer.and_then(Reply::into_function),
+                () = given_up => Err(CallError::Canceled),
+            }
+        }
+        .instrument(span.clone())
+        .await;
+        match answer {
+            Ok(result) => Ok(content::result(result)),
+            Err(error) => {
+                spans::record_error(&span, error.code());
+                let gone = matches!(error, CallError::NotFound(_))
+                    && self.listing(shared).find(name).is_none();
+                if gone {
+                    Err(content::unknown(name))
+                } else {
+                    Ok(content::failure(&error))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Everything that a client outside talks to: MCP, the OpenAI surface, tools that serve HTTP, the REST
+//! API, health and metrics, all on one listener.
+//!
+//! ```text
+//! connection → guard (Host, Origin) → route → authenticate → tenant → surface → Host::call
+//! ```
+//!
+//! The gateway decides who somebody is and which tenants they may enter; what a call may do is decided
+//! behind it, by mediation. A tenant that a key may not enter answers exactly as one that does not
+//! exist, with 404, so that a key tells nothing about other tenants; an action that a key may not do
+//! inside a tenant it may enter answers 403.
+
+pub mod auth;
+mod binding;
+mod guard;
+mod incoming;
+mod mcp;
+mod openai;
+mod ops;
+mod respond;
+pub mod rest;
+mod route;
+mod server;
+mod settings;
+mod shared;
+
+pub use auth::{Identity, KeyRing, Role};
+pub use binding::{Binding, BindingError};
+pub use guard::{Origin, OriginError};
+pub use respond::{Problem, status_of};
+pub use server::Gateway;
+pub use settings::Settings;

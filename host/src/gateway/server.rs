@@ -1,0 +1,241 @@
+//! The listener: connections, their bounds, and an end that calls in flight survive.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use super::auth::Authenticator;
+use super::binding::{Access, Binding};
+use super::guard::{Guard, host_names};
+use super::mcp::Mcp;
+use super::respond::Problem;
+use super::route::Route;
+use super::settings::Settings;
+use super::shared::Shared;
+use super::{incoming, mcp, openai, ops};
+use crate::Host;
+
+/// Wait after a failed `accept`, which mostly means that file descriptors ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Time that connections have to end once their calls were canceled.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// What a connection too many is told.
+const SHED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+    content-length: 0\r\nconnection: close\r\n\r\n";
+
+/// A gateway that is about to serve.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    binding: Binding,
+}
+
+impl Gateway {
+    /// Puts a gateway in front of a host. `rest` serves every path that no other surface does; each of
+    /// its requests was guarded and authenticated, and carries an `Arc<Identity>` as extension.
+    ///
+    /// The gateway answers `/readyz` with 503 until [`Gateway::loaded`] is set.
+    pub fn new(host: Host, binding: Binding, settings: Settings, rest: axum::Router) -> Self {
+        let guard = Guard::new(binding.address, &binding.hosts, settings.origins.clone());
+        let stop = CancellationToken::new();
+        let mcp_hosts = host_names(binding.address, &binding.hosts);
+        let shared = Arc::new_cyclic(|shared| Shared {
+            mcp: Mcp::new(shared.clone(), &settings, mcp_hosts),
+            auth: Authenticator::new(binding.access.clone()),
+            ready: Arc::new(AtomicBool::new(false)),
+            calls: TaskTracker::new(),
+            host,
+            settings,
+            guard,
+            rest,
+            stop,
+        });
+        Self { shared, binding }
+    }
+
+    /// The address that is listened on.
+    pub fn address(&self) -> SocketAddr {
+        self.binding.address
+    }
+
+    /// The flag behind `/readyz`: set it when the state is loaded.
+    pub fn loaded(&self) -> Arc<AtomicBool> {
+        self.shared.ready.clone()
+    }
+
+    /// Serves until the host drains ([`Host::draining`]) and calls in flight have ended or had their
+    /// time.
+    pub async fn serve(self) {
+        let Self { shared, binding } = self;
+        let draining = shared.host.draining().clone();
+        let background = TaskTracker::new();
+        if let Access::Keys(ring) = &binding.access {
+            background.spawn(ring.clone().follow(shared.stop.clone()));
+        }
+        background.spawn(mcp::sweep(shared.clone()));
+        let graceful = GracefulShutdown::new();
+        let connections = TaskTracker::new();
+        let slots = Arc::new(Semaphore::new(shared.settings.connections));
+        loop {
+            let accepted = tokio::select! {
+                () = draining.cancelled() => break,
+                accepted = binding.listener.accept() => accepted,
+            };
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(slot) = slots.clone().try_acquire_owned() else {
+                shared.host.metrics().connection_shed();
+                // Whether it arrives does not matter: the connection ends either way.
+                let _ = stream.try_write(SHED);
+                continue;
+            };
+            let connection = Connection {
+                shared: shared.clone(),
+                peer,
+                _slot: slot,
+            };
+            connections.spawn(connection.run(stream, &graceful));
+        }
+        drop(binding);
+        connections.close();
+        background.close();
+        drain(&shared, graceful, &connections).await;
+        shared.stop.cancel();
+        if tokio::time::timeout(LAST_WORDS, async {
+            connections.wait().await;
+            background.wait().await;
+        })
+        .await
+        .is_err()
+        {
+            tracing::warn!(connections = connections.len(), "connections were cut off");
+        }
+    }
+}
+
+/// Lets calls in flight end, within the time for it. Streams that only wait for news, such as those of
+/// MCP sessions, are ended once there are no calls.
+async fn drain(shared: &Shared, graceful: GracefulShutdown, connections: &TaskTracker) {
+    shared.calls.close();
+    let ended = async {
+        let idle = async {
+            shared.calls.wait().await;
+            shared.mcp.stop();
+        };
+        tokio::join!(idle, graceful.shutdown(), connections.wait());
+    };
+    if tokio::time::timeout(shared.settings.drain, ended)
+        .await
+        .is_err()
+    {
+        tracing::warn!(calls = shared.calls.len(), "calls in flight are canceled");
+        shared.mcp.stop();
+    }
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    peer: SocketAddr,
+    _slot: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    fn run(
+        self,
+        stream: TcpStream,
+        graceful: &GracefulShutdown,
+    ) -> impl Future<Output = ()> + use<> {
+        let metrics = self.shared.host.metrics().clone();
+        metrics.connection_opened();
+        // Small answers must not wait for the acknowledgement of earlier ones.
+        let _ = stream.set_nodelay(true);
+        let settings = &self.shared.settings;
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.header_timeout)
+            .max_header_size(settings.header_bytes)
+            .max_buf_size(settings.header_bytes.max(8 << 10));
+        let (shared, peer) = (self.shared.clone(), self.peer);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let shared = shared.clone();
+            async move { Ok::<_, Infallible>(handle(&shared, request.map(Body::new), peer).await) }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(peer = %self.peer, %error, "a connection broke");
+            }
+            metrics.connection_closed();
+            drop(self);
+        }
+    }
+}
+
+/// Answers one request.
+async fn handle(shared: &Arc<Shared>, request: Request<Body>, peer: SocketAddr) -> Response {
+    let began = Instant::now();
+    if let Err(refusal) = shared.guard.check(request.uri(), request.headers()) {
+        let response = Problem::from(refusal).into_response();
+        shared
+            .host
+            .metrics()
+            .request("refused", response.status().as_u16(), began.elapsed());
+        return response;
+    }
+    // The path outlives the request, which is handed on.
+    let uri = request.uri().clone();
+    let route = Route::of(uri.path());
+    let from = peer.ip();
+    let response = match route {
+        Route::Health => ops::health(request.method()),
+        Route::Ready => ops::ready(shared, request.method()),
+        Route::Metrics => ops::metrics(shared, request.method(), request.headers(), from),
+        Route::Mcp { tenant, tool } => mcp::serve(shared, tenant, tool, request, from).await,
+        Route::Http { tenant, tool, rest } => {
+            incoming::serve(shared, tenant, tool, rest, request, from).await
+        }
+        Route::OpenAi { tenant, rest } => openai::serve(shared, tenant, rest, request, from).await,
+        Route::Other => other(shared, request, from).await,
+    };
+    shared
+        .host
+        .metrics()
+        .request(route.surface(), response.status().as_u16(), began.elapsed());
+    response
+}
+
+/// Hands a request to the REST API.
+async fn other(shared: &Shared, mut request: Request<Body>, from: std::net::IpAddr) -> Response {
+    match shared.identify(request.headers(), from) {
+        Err(problem) => problem.into_response(),
+        Ok((identity, _)) => {
+            request.extensions_mut().insert(identity);
+            match shared.rest.clone().oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            }
+        }
+    }
+}
