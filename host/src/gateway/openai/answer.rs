@@ -307,7 +307,8 @@ mod tests {
 
     #[test]
     fn a_whole_answer_has_no_indices_in_its_calls() {
-        let whole = Head::new(&"r", "m").whole(None, vec![call()], "tool_calls", Usage::default());
+        let head = Head::new(&"r", "m");
+        let whole = head.whole(None, vec![call()], "tool_calls", Usage::default());
         let whole = serde_json::to_value(whole).unwrap();
         let message = &whole["choices"][0]["message"];
         assert_eq!(message["content"], json!(null));
