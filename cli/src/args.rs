@@ -22,7 +22,12 @@ use crate::show::Format;
 /// Exit codes: 0 it worked, 1 it failed, 2 wrong usage, 3 not found, 4 denied, 5 not reachable,
 /// 6 not valid, 7 a limit or deadline was crossed.
 #[derive(Debug, Parser)]
-#[command(name = "ringfence", version, propagate_version = true, disable_version_flag = false)]
+#[command(
+    name = "ringfence",
+    version,
+    propagate_version = true,
+    disable_version_flag = false
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -31,7 +36,14 @@ pub struct Cli {
     #[command(flatten)]
     pub target: Target,
     /// How results are printed
-    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
     pub output: Format,
 }
 
@@ -70,4 +82,27 @@ pub enum Command {
     Version,
     /// Print a completion script for a shell
     Completion(CompletionArgs),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_grammar_has_no_clashes() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_every_command_are_beside_those_of_one() {
+        let cli =
+            Cli::try_parse_from(["ringfence", "build", "notes", "-f", "x.wasm", "-o", "json"])
+                .unwrap();
+        let Command::Build(args) = cli.command else {
+            unreachable!("it is a build")
+        };
+        assert_eq!(args.file.as_deref(), Some("x.wasm".as_ref()));
+    }
 }

@@ -72,12 +72,19 @@ impl std::error::Error for Failure {}
 
 /// A failure with an exit code.
 pub fn fail(code: Code, message: impl Into<String>) -> anyhow::Error {
-    Failure { code, message: message.into() }.into()
+    Failure {
+        code,
+        message: message.into(),
+    }
+    .into()
 }
 
 /// The exit code of an error.
 pub fn code_of(error: &anyhow::Error) -> Code {
-    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()).map_or(Code::Failed, |f| f.code)
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>())
+        .map_or(Code::Failed, |f| f.code)
 }
 
 #[cfg(test)]
@@ -88,7 +95,9 @@ mod tests {
 
     #[test]
     fn the_code_survives_context() {
-        let error = Err::<(), _>(fail(Code::Denied, "no")).context("while calling").unwrap_err();
+        let error = Err::<(), _>(fail(Code::Denied, "no"))
+            .context("while calling")
+            .unwrap_err();
         assert_eq!(code_of(&error), Code::Denied);
         assert_eq!(code_of(&anyhow::anyhow!("other")), Code::Failed);
     }

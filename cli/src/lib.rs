@@ -55,7 +55,9 @@ fn command(cli: Cli) -> anyhow::Result<()> {
         _ => {}
     }
     let client = client::Client::new(&cli.target)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         match cli.command {
             Command::Apply(args) => command::apply::apply(&client, args, cli.output).await,

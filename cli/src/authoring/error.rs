@@ -91,30 +91,3 @@ impl AuthoringError {
         }
     }
 }
-
-/// The error and everything that caused it, one per line.
-pub fn chain(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str("\n  because: ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chain_names_every_cause() {
-        let error = AuthoringError::Io {
-            action: "read",
-            path: PathBuf::from("wit"),
-            source: io::Error::other("disk on fire"),
-        };
-        assert_eq!(chain(&error), "cannot read wit\n  because: disk on fire");
-    }
-}

@@ -27,7 +27,10 @@ pub struct ServerEvents {
 impl ServerEvents {
     /// The events of this response.
     pub fn new(response: Response) -> Self {
-        Self { response, parser: Parser::default() }
+        Self {
+            response,
+            parser: Parser::default(),
+        }
     }
 
     /// The next event; none when the stream ended.
@@ -37,14 +40,20 @@ impl ServerEvents {
                 return Ok(Some(event));
             }
             let chunk = self.response.chunk().await.map_err(|error| {
-                fail(Code::Unavailable, format!("the connection broke off: {error}"))
+                fail(
+                    Code::Unavailable,
+                    format!("the connection broke off: {error}"),
+                )
             })?;
             match chunk {
                 Some(bytes) => self.parser.buffer.extend_from_slice(&bytes),
                 None => return Ok(None),
             }
             if self.parser.buffer.len() > EVENT_BYTES {
-                return Err(fail(Code::Limit, "the host sent an event that is too large"));
+                return Err(fail(
+                    Code::Limit,
+                    "the host sent an event that is too large",
+                ));
             }
         }
     }
@@ -74,7 +83,10 @@ impl Parser {
                 }
             }
             if let Ok(data) = serde_json::from_str(&data) {
-                return Some(ServerEvent { name: name.to_owned(), data });
+                return Some(ServerEvent {
+                    name: name.to_owned(),
+                    data,
+                });
             }
         }
     }

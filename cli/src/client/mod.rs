@@ -26,7 +26,13 @@ pub const ADDRESS_FILE: &str = "address";
 #[derive(Debug, Clone, Args)]
 pub struct Target {
     /// URL of the host [default: the one that runs on this machine, else http://127.0.0.1:7070]
-    #[arg(long, global = true, env = "RINGFENCE_HOST", value_name = "URL", help_heading = "Host")]
+    #[arg(
+        long,
+        global = true,
+        env = "RINGFENCE_HOST",
+        value_name = "URL",
+        help_heading = "Host"
+    )]
     pub host: Option<String>,
     /// API key
     #[arg(
@@ -53,7 +59,11 @@ pub struct Target {
 
 /// The data directory of a host that is told nothing else.
 pub fn default_data_dir() -> PathBuf {
-    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let folder = |name: &str| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .map(PathBuf::from)
+    };
     folder("RINGFENCE_DATA_DIR")
         .or_else(|| folder("XDG_DATA_HOME").map(|home| home.join("ringfence")))
         .or_else(|| folder("HOME").map(|home| home.join(".local/share/ringfence")))
@@ -76,14 +86,19 @@ impl Client {
             None => local_address(&default_data_dir())
                 .unwrap_or_else(|| format!("http://127.0.0.1:{DEFAULT_PORT}")),
         };
-        let url = url::Url::parse(&base).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let url = url::Url::parse(&base)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https"));
         let Some(url) = url else {
             let message = format!("--host {base:?} is not a URL: write http://ADDRESS:PORT");
             return Err(fail(Code::Usage, message));
         };
         let local = url.host_str().is_some_and(|host| {
             host == "localhost"
-                || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+                || host
+                    .trim_matches(['[', ']'])
+                    .parse()
+                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
         });
         if target.api_key.is_some() && url.scheme() == "http" && !local {
             // To standard error, so that it never mixes with an answer.
@@ -100,7 +115,12 @@ impl Client {
             .no_proxy()
             .build()
             .map_err(|error| fail(Code::Failed, format!("no HTTP client: {error}")))?;
-        Ok(Self { http, base, key: target.api_key.clone(), tenant: target.tenant.clone() })
+        Ok(Self {
+            http,
+            base,
+            key: target.api_key.clone(),
+            tenant: target.tenant.clone(),
+        })
     }
 
     /// The tenant that the command line names.
@@ -115,7 +135,9 @@ impl Client {
 
     /// A request to an address below `/api/v1`.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.http.request(method, format!("{}/api/v1/{path}", self.base));
+        let request = self
+            .http
+            .request(method, format!("{}/api/v1/{path}", self.base));
         match &self.key {
             Some(key) => request.bearer_auth(key),
             None => request,
@@ -129,7 +151,10 @@ impl Client {
 
     /// Sends a request; a failure of the host becomes one of ours.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response> {
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -149,7 +174,9 @@ impl Client {
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
         let causes = std::iter::successors(std::error::Error::source(error), |e| e.source());
-        let cause = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
+        let cause = causes
+            .last()
+            .map_or_else(|| error.to_string(), ToString::to_string);
         let hint = if error.is_connect() {
             "is `ringfence serve` running? (--host or RINGFENCE_HOST names another host)"
         } else if error.is_timeout() {
@@ -157,7 +184,10 @@ impl Client {
         } else {
             "the connection broke off: see the host's log"
         };
-        fail(Code::Unavailable, format!("cannot reach {}: {cause}\n  {hint}", self.base))
+        fail(
+            Code::Unavailable,
+            format!("cannot reach {}: {cause}\n  {hint}", self.base),
+        )
     }
 
     fn refused(&self, status: StatusCode, text: &str) -> anyhow::Error {
@@ -178,7 +208,8 @@ impl Client {
             }
         };
         if status == StatusCode::UNAUTHORIZED {
-            message = "the host needs a valid API key: give --api-key or set RINGFENCE_API_KEY".to_owned();
+            message = "the host needs a valid API key: give --api-key or set RINGFENCE_API_KEY"
+                .to_owned();
         }
         if let Some(run) = problem.run {
             message += &format!("\n  what happened: ringfence get run {run}");
@@ -237,7 +268,10 @@ mod tests {
         let problem = r#"{"type":"about:blank","status":404,"code":"not-found","detail":"no x"}"#;
         let other = r#"{"error":{"code":"denied","message":"no"}}"#;
         let read = |text| Refused::read(text).map(|refused| (refused.code, refused.detail));
-        assert_eq!(read(problem), Some(("not-found".to_owned(), "no x".to_owned())));
+        assert_eq!(
+            read(problem),
+            Some(("not-found".to_owned(), "no x".to_owned()))
+        );
         assert_eq!(read(other), Some(("denied".to_owned(), "no".to_owned())));
         assert_eq!(read("<html>"), None);
     }

@@ -51,7 +51,10 @@ pub async fn apply(client: &Client, args: ApplyArgs, format: Format) -> Result<(
     let mut by_tenant: BTreeMap<TenantName, Vec<Value>> = BTreeMap::new();
     for manifest in &manifests {
         let tenant = manifest.metadata.namespace.clone();
-        by_tenant.entry(tenant).or_default().push(manifest.to_json());
+        by_tenant
+            .entry(tenant)
+            .or_default()
+            .push(manifest.to_json());
     }
     let mut items = Vec::new();
     for (tenant, documents) in by_tenant {
@@ -78,10 +81,14 @@ pub async fn delete(client: &Client, args: DeleteArgs, format: Format) -> Result
                 items.push(json!({"kind": "Artifact", "name": digest, "change": "deleted"}));
             }
         } else {
-            let kind: Kind = kind.parse().map_err(|error| fail(Code::Usage, format!("{error}")))?;
+            let kind: Kind = kind
+                .parse()
+                .map_err(|error| fail(Code::Usage, format!("{error}")))?;
             for name in &args.names {
                 let path = format!("{}/{name}", kind.plural());
-                items.extend(one(client.json(client.in_tenant(Method::DELETE, &path)).await?));
+                items.extend(one(client
+                    .json(client.in_tenant(Method::DELETE, &path))
+                    .await?));
             }
         }
     }
@@ -90,7 +97,9 @@ pub async fn delete(client: &Client, args: DeleteArgs, format: Format) -> Result
     for manifest in manifests.iter().rev() {
         let (kind, tenant, name) = manifest.key();
         let path = format!("tenants/{tenant}/{}/{name}", kind.plural());
-        items.extend(one(client.json(client.request(Method::DELETE, &path)).await?));
+        items.extend(one(client
+            .json(client.request(Method::DELETE, &path))
+            .await?));
     }
     changed(&items, "", format)
 }
@@ -113,11 +122,18 @@ fn changed(items: &[Value], note: &str, format: Format) -> Result<()> {
             "deleted" => Style::Warn,
             _ => Style::Faint,
         };
-        let kind = item["kind"].as_str().unwrap_or_default().to_ascii_lowercase();
+        let kind = item["kind"]
+            .as_str()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         let name = item["name"].as_str().unwrap_or_default();
         out += &format!("{kind}/{name} {}{note}\n", style.paint(change, color));
     }
-    if out.is_empty() { Ok(()) } else { show::print(&out) }
+    if out.is_empty() {
+        Ok(())
+    } else {
+        show::print(&out)
+    }
 }
 
 /// Reads manifests from files and folders; every problem is told with its file and line.
@@ -144,7 +160,10 @@ fn read_all(files: &[String], tenant: &TenantName) -> Result<Vec<Manifest>> {
         return Err(fail(Code::Invalid, problems.join("\n")));
     }
     if manifests.is_empty() && !files.is_empty() {
-        return Err(fail(Code::Invalid, format!("{} holds no manifest", files.join(", "))));
+        return Err(fail(
+            Code::Invalid,
+            format!("{} holds no manifest", files.join(", ")),
+        ));
     }
     // What others refer to comes first.
     let order = |kind: Kind| Kind::ALL.iter().position(|other| *other == kind);
@@ -168,7 +187,11 @@ fn expand(paths: &[String]) -> Result<Vec<String>> {
             return Err(fail(Code::Invalid, message));
         }
         found.sort();
-        files.extend(found.into_iter().map(|path| path.to_string_lossy().into_owned()));
+        files.extend(
+            found
+                .into_iter()
+                .map(|path| path.to_string_lossy().into_owned()),
+        );
     }
     Ok(files)
 }
@@ -176,13 +199,18 @@ fn expand(paths: &[String]) -> Result<Vec<String>> {
 fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if hidden {
             continue;
         }
         if path.is_dir() && depth < DEPTH {
             walk(&path, depth + 1, found)?;
-        } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json") {
+        } else if path
+            .extension()
+            .is_some_and(|e| e == "yaml" || e == "yml" || e == "json")
+        {
             found.push(path);
         }
     }

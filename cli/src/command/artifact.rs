@@ -27,7 +27,12 @@ pub struct RegistryArgs {
     #[arg(long, env = "RINGFENCE_REGISTRY_USER", value_name = "NAME")]
     registry_user: Option<String>,
     /// Password or token at the registry [default: what ~/.docker/config.json has]
-    #[arg(long, env = "RINGFENCE_REGISTRY_PASSWORD", hide_env_values = true, value_name = "TEXT")]
+    #[arg(
+        long,
+        env = "RINGFENCE_REGISTRY_PASSWORD",
+        hide_env_values = true,
+        value_name = "TEXT"
+    )]
     registry_password: Option<String>,
 }
 
@@ -69,7 +74,10 @@ impl RegistryArgs {
         let (user, password) = match (&self.registry_user, &self.registry_password) {
             (user, Some(password)) => (user.clone(), Some(password.clone())),
             (Some(_), None) => {
-                return Err(fail(Code::Usage, "--registry-user needs --registry-password"));
+                return Err(fail(
+                    Code::Usage,
+                    "--registry-user needs --registry-password",
+                ));
             }
             (None, None) => from_docker(image)?,
         };
@@ -85,7 +93,9 @@ impl RegistryArgs {
 fn from_docker(image: &str) -> Result<(Option<String>, Option<String>)> {
     let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker"));
-    let Some(folder) = folder.or_else(home) else { return Ok((None, None)) };
+    let Some(folder) = folder.or_else(home) else {
+        return Ok((None, None));
+    };
     let Ok(text) = std::fs::read_to_string(folder.join("config.json")) else {
         return Ok((None, None));
     };
@@ -95,7 +105,10 @@ fn from_docker(image: &str) -> Result<(Option<String>, Option<String>)> {
         Ok(_) => Ok((None, None)),
         Err(error) => Err(fail(
             Code::Usage,
-            format!("{}: {error}; or give --registry-password", folder.join("config.json").display()),
+            format!(
+                "{}: {error}; or give --registry-password",
+                folder.join("config.json").display()
+            ),
         )),
     }
 }
@@ -116,18 +129,24 @@ pub async fn push(client: &Client, args: PushArgs, format: Format) -> Result<()>
         }
     };
     let Some(image) = args.to else {
-        return Err(fail(Code::Usage, "the host has it already: give --to IMAGE to push it on"));
+        return Err(fail(
+            Code::Usage,
+            "the host has it already: give --to IMAGE to push it on",
+        ));
     };
     let bar = spinner(&format!("pushing to {image}"));
     let path = format!("artifacts/{digest}/push");
-    let request = client.in_tenant(Method::POST, &path).json(&args.registry.request(&image)?);
+    let request = client
+        .in_tenant(Method::POST, &path)
+        .json(&args.registry.request(&image)?);
     let answer = client.json(request).await;
     bar.finish_and_clear();
     let answer = answer?;
     match format {
-        Format::Table => {
-            show::print(&format!("{image}\n{}", answer["manifest"].as_str().unwrap_or_default()))
-        }
+        Format::Table => show::print(&format!(
+            "{image}\n{}",
+            answer["manifest"].as_str().unwrap_or_default()
+        )),
         format => show::document(&answer, format),
     }
 }
@@ -152,11 +171,17 @@ pub async fn pull(client: &Client, args: PullArgs, format: Format) -> Result<()>
 pub async fn inspect(client: &Client, args: InspectArgs, format: Format) -> Result<()> {
     if args.component.parse::<Digest>().is_ok() {
         let path = format!("artifacts/{}", segment(&args.component));
-        return shown(&client.json(client.in_tenant(Method::GET, &path)).await?, format);
+        return shown(
+            &client.json(client.in_tenant(Method::GET, &path)).await?,
+            format,
+        );
     }
     let bytes = super::read_input(&args.component)?;
     let inspection = ringfence_host::artifact::inspect::inspect(&bytes).map_err(|error| {
-        fail(Code::Invalid, format!("{} is refused: {error}", args.component))
+        fail(
+            Code::Invalid,
+            format!("{} is refused: {error}", args.component),
+        )
     })?;
     let document = json!({
         "digest": Digest::of(&bytes),
@@ -172,8 +197,10 @@ async fn upload(client: &Client, path: &str) -> Result<Value> {
     let total = bytes.len() as u64;
     let bar = bar(total);
     let progress = bar.clone();
-    let chunks: Vec<bytes::Bytes> =
-        (0..bytes.len()).step_by(CHUNK).map(|at| bytes.slice(at..bytes.len().min(at + CHUNK))).collect();
+    let chunks: Vec<bytes::Bytes> = (0..bytes.len())
+        .step_by(CHUNK)
+        .map(|at| bytes.slice(at..bytes.len().min(at + CHUNK)))
+        .collect();
     let stream = futures::stream::iter(chunks).map(move |chunk| {
         progress.inc(chunk.len() as u64);
         if progress.position() >= total {
@@ -194,7 +221,10 @@ async fn upload(client: &Client, path: &str) -> Result<Value> {
 fn bytes_of(path: &str) -> Result<bytes::Bytes> {
     let looks_like_digest = path.starts_with("sha256:");
     if looks_like_digest {
-        return Err(fail(Code::Usage, format!("{path:?} is no digest: 64 hexadecimal digits follow")));
+        return Err(fail(
+            Code::Usage,
+            format!("{path:?} is no digest: 64 hexadecimal digits follow"),
+        ));
     }
     Ok(super::read_input(path)?.into())
 }
@@ -207,18 +237,33 @@ fn shown(artifact: &Value, format: Format) -> Result<()> {
     let color = show::color();
     let inspection = &artifact["inspection"];
     let names = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().filter_map(Value::as_str).map(show::safe).collect()
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(show::safe)
+            .collect()
     };
     let mut out = format!("{}\n", artifact["digest"].as_str().unwrap_or_default());
     let needs = names(&artifact["needs"]);
     let mut line = |label: &str, value: String| {
         if !value.is_empty() {
-            out += &format!("{} {value}\n", Style::Faint.paint(&format!("{label:<10}"), color));
+            out += &format!(
+                "{} {value}\n",
+                Style::Faint.paint(&format!("{label:<10}"), color)
+            );
         }
     };
     line("size", artifact["size"].to_string());
-    line("exports", names(&inspection["exports"]).join("\n           "));
-    line("imports", names(&inspection["imports"]).join("\n           "));
+    line(
+        "exports",
+        names(&inspection["exports"]).join("\n           "),
+    );
+    line(
+        "imports",
+        names(&inspection["imports"]).join("\n           "),
+    );
     let functions: Vec<String> = inspection["functions"]
         .as_array()
         .into_iter()
@@ -227,7 +272,14 @@ fn shown(artifact: &Value, format: Format) -> Result<()> {
         .map(show::safe)
         .collect();
     line("functions", functions.join(", "));
-    line("would need", if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") });
+    line(
+        "would need",
+        if needs.is_empty() {
+            "nothing".to_owned()
+        } else {
+            needs.join(", ")
+        },
+    );
     show::print(&out)
 }
 

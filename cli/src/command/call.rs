@@ -46,7 +46,10 @@ pub async fn run(client: &Client, args: CallArgs, format: Format) -> Result<()> 
     };
     for pair in &args.args {
         let Some((name, text)) = pair.split_once('=') else {
-            return Err(fail(Code::Usage, format!("--arg {pair:?}: write NAME=VALUE")));
+            return Err(fail(
+                Code::Usage,
+                format!("--arg {pair:?}: write NAME=VALUE"),
+            ));
         };
         arguments.insert(name.to_owned(), value(text, &schema["properties"][name])?);
     }
@@ -54,15 +57,24 @@ pub async fn run(client: &Client, args: CallArgs, format: Format) -> Result<()> 
         "arguments": arguments,
         "timeoutMs": args.timeout.map(|seconds| seconds * 1000),
     });
-    let path = format!("tools/{}/functions/{}", segment(&args.tool), segment(&args.function));
-    let result = client.json(client.in_tenant(Method::POST, &path).json(&body)).await?;
+    let path = format!(
+        "tools/{}/functions/{}",
+        segment(&args.tool),
+        segment(&args.function)
+    );
+    let result = client
+        .json(client.in_tenant(Method::POST, &path).json(&body))
+        .await?;
     let failed = result["isError"] == true;
     if format != Format::Table {
         show::document(&result, format)?;
     } else {
         let text = text(&result);
         if failed {
-            return Err(fail(Code::Failed, format!("{} failed: {text}", args.function)));
+            return Err(fail(
+                Code::Failed,
+                format!("{} failed: {text}", args.function),
+            ));
         }
         show::print(&show::outside(&text))?;
     }
@@ -88,7 +100,10 @@ async fn input_schema(client: &Client, tool: &str, function: &str) -> Value {
     let Ok(tool) = client.json(client.in_tenant(Method::GET, &path)).await else {
         return Value::Null;
     };
-    let functions = tool["status"]["functions"].as_array().cloned().unwrap_or_default();
+    let functions = tool["status"]["functions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     functions
         .into_iter()
         .find(|known| known["name"] == function)
@@ -111,7 +126,10 @@ fn text(result: &Value) -> String {
     if let Some(structured) = result.get("structured").filter(|value| !value.is_null()) {
         return serde_json::to_string_pretty(structured).unwrap_or_default();
     }
-    let parts = result["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let parts = result["content"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let texts = parts.iter().map(|part| match part["text"].as_str() {
         Some(text) => text.to_owned(),
         None => part.to_string(),

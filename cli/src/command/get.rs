@@ -62,7 +62,9 @@ pub async fn get(client: &Client, args: GetArgs, format: Format) -> Result<()> {
     }
     let mut items = Vec::new();
     for kind in kinds {
-        let answer = client.json(client.in_tenant(Method::GET, kind.plural())).await?;
+        let answer = client
+            .json(client.in_tenant(Method::GET, kind.plural()))
+            .await?;
         items.extend(answer["items"].as_array().cloned().unwrap_or_default());
     }
     match format {
@@ -99,7 +101,9 @@ async fn one(client: &Client, kind: Kind, name: &str) -> Result<Value> {
 
 /// What somebody typed, as one segment of a path.
 pub(super) fn segment(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+    url::form_urlencoded::byte_serialize(text.as_bytes())
+        .collect::<String>()
+        .replace('+', "%20")
 }
 
 /// Nothing to list is no failure; the note goes where it does not disturb a script.
@@ -135,14 +139,20 @@ async fn artifacts(client: &Client, digest: Option<String>, format: Format) -> R
         let artifact = client.json(client.in_tenant(Method::GET, &path)).await?;
         return show::document(&artifact, format);
     }
-    let answer = client.json(client.in_tenant(Method::GET, "artifacts")).await?;
+    let answer = client
+        .json(client.in_tenant(Method::GET, "artifacts"))
+        .await?;
     if format != Format::Table {
         return show::document(&answer, format);
     }
     let mut table = Table::new(["DIGEST", "SIZE", "IMAGES"]);
     for item in answer["items"].as_array().into_iter().flatten() {
-        let images: Vec<&str> =
-            item["images"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let images: Vec<&str> = item["images"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let digest = item["digest"].as_str().unwrap_or_default();
         table.row_uncut([
             (digest.to_owned(), Style::Strong),
@@ -170,7 +180,9 @@ async fn runs(client: &Client, run: Option<String>, limit: u32, format: Format) 
     if format != Format::Table {
         return show::document(&answer, format);
     }
-    let mut table = Table::new(["RUN", "CALLER", "TARGET", "OUTCOME", "TIME", "CALLS", "DENIED"]);
+    let mut table = Table::new([
+        "RUN", "CALLER", "TARGET", "OUTCOME", "TIME", "CALLS", "DENIED",
+    ]);
     for item in answer["items"].as_array().into_iter().flatten() {
         let text = |field: &str| item[field].as_str().unwrap_or_default().to_owned();
         let outcome = item["outcome"]["code"].as_str().unwrap_or("running");
@@ -185,9 +197,19 @@ async fn runs(client: &Client, run: Option<String>, limit: u32, format: Format) 
             (text("caller"), Style::Plain),
             (text("target"), Style::Plain),
             (outcome.to_owned(), style),
-            (show::duration(item["durationUs"].as_u64().unwrap_or(0)), Style::Plain),
+            (
+                show::duration(item["durationUs"].as_u64().unwrap_or(0)),
+                Style::Plain,
+            ),
             (item["calls"].to_string(), Style::Plain),
-            (denied.to_string(), if denied > 0 { Style::Warn } else { Style::Plain }),
+            (
+                denied.to_string(),
+                if denied > 0 {
+                    Style::Warn
+                } else {
+                    Style::Plain
+                },
+            ),
         ]);
     }
     if table.is_empty() {
@@ -202,7 +224,12 @@ async fn tenants(client: &Client, format: Format) -> Result<()> {
         return show::document(&answer, format);
     }
     let mut table = Table::new(["TENANT"]);
-    for name in answer["items"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+    for name in answer["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+    {
         table.row([(name.to_owned(), Style::Strong)]);
     }
     show::print(&table.render(show::color()))

@@ -19,7 +19,12 @@ pub struct KeyArgs {
     #[command(subcommand)]
     action: Action,
     /// The keys file, as given to `serve --api-keys`
-    #[arg(long, global = true, value_name = "FILE", default_value = "api-keys.yaml")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "api-keys.yaml"
+    )]
     file: PathBuf,
 }
 
@@ -65,7 +70,11 @@ pub fn run(args: KeyArgs, format: Format) -> Result<()> {
         false => KeysFile::default(),
     };
     match args.action {
-        Action::New { name, role, tenants } => {
+        Action::New {
+            name,
+            role,
+            tenants,
+        } => {
             let scope = match tenants.is_empty() {
                 true => TenantScope::All,
                 false => TenantScope::Only(tenants.into_iter().collect::<BTreeSet<_>>()),
@@ -75,7 +84,8 @@ pub fn run(args: KeyArgs, format: Format) -> Result<()> {
                 KeyRole::Caller => Role::Caller,
             };
             let key = generate(&name, scope, role).map_err(|error| invalid(&error))?;
-            keys.add(key.entry.clone()).map_err(|error| invalid(&error))?;
+            keys.add(key.entry.clone())
+                .map_err(|error| invalid(&error))?;
             keys.save(file).map_err(|error| invalid(&error))?;
             if format != Format::Table {
                 return show::document(&json!({ "name": name, "key": key.secret }), format);
@@ -92,11 +102,17 @@ pub fn run(args: KeyArgs, format: Format) -> Result<()> {
                 let role = json!(key.role).as_str().unwrap_or_default().to_owned();
                 let tenants = match &key.tenants {
                     TenantScope::All => "*".to_owned(),
-                    TenantScope::Only(names) => {
-                        names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-                    }
+                    TenantScope::Only(names) => names
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join(", "),
                 };
-                let cells = [(key.name.clone(), Style::Strong), (role, Style::Plain), (tenants, Style::Plain)];
+                let cells = [
+                    (key.name.clone(), Style::Strong),
+                    (role, Style::Plain),
+                    (tenants, Style::Plain),
+                ];
                 table.row(cells);
             }
             show::print(&table.render(show::color()))

@@ -64,11 +64,15 @@ async fn source(client: &Client, name: &str) -> Result<String> {
         return Ok(name.to_owned());
     }
     let path = |kind: &str| format!("{kind}/{}", segment(name));
-    let agent: Result<Value> = client.json(client.in_tenant(Method::GET, &path("agents"))).await;
+    let agent: Result<Value> = client
+        .json(client.in_tenant(Method::GET, &path("agents")))
+        .await;
     match agent {
         Ok(_) => Ok(format!("agent/{name}")),
         Err(error) if code_of(&error) == Code::NotFound => {
-            client.json(client.in_tenant(Method::GET, &path("tools"))).await?;
+            client
+                .json(client.in_tenant(Method::GET, &path("tools")))
+                .await?;
             Ok(format!("tool/{name}"))
         }
         Err(error) => Err(error),

@@ -24,13 +24,18 @@ const INPUT_BYTES: u64 = 64 << 20;
 fn read_input(path: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = match path {
-        "-" => std::io::stdin().take(INPUT_BYTES + 1).read_to_end(&mut bytes),
+        "-" => std::io::stdin()
+            .take(INPUT_BYTES + 1)
+            .read_to_end(&mut bytes),
         path => std::fs::File::open(path)
             .and_then(|file| file.take(INPUT_BYTES + 1).read_to_end(&mut bytes)),
     };
     read.map_err(|error| fail(Code::Invalid, format!("{path} cannot be read: {error}")))?;
     if bytes.len() as u64 > INPUT_BYTES {
-        return Err(fail(Code::Limit, format!("{path} is larger than {INPUT_BYTES} bytes")));
+        return Err(fail(
+            Code::Limit,
+            format!("{path} is larger than {INPUT_BYTES} bytes"),
+        ));
     }
     Ok(bytes)
 }

@@ -53,7 +53,10 @@ pub async fn run(client: &Client, args: RunArgs, format: Format) -> Result<()> {
         content.push(attachment(file)?);
     }
     if content.is_empty() {
-        return Err(fail(Code::Usage, "say something: ringfence run AGENT \"TEXT\""));
+        return Err(fail(
+            Code::Usage,
+            "say something: ringfence run AGENT \"TEXT\"",
+        ));
     }
     let body = json!({
         "messages": [{"role": "user", "content": content}],
@@ -131,11 +134,18 @@ async fn stream(client: &Client, request: reqwest::RequestBuilder) -> Streamed {
 }
 
 fn finish(answer: &Value, printed: &str) -> Result<()> {
-    let parts = answer["content"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let parts = answer["content"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let text: String = parts.iter().map(part_text).collect();
     let complete = answer["droppedEvents"].as_u64().unwrap_or(0) == 0;
     if complete && !printed.is_empty() && printed.trim_end().ends_with(text.trim_end()) {
-        return if printed.ends_with('\n') { Ok(()) } else { show::print_piece("\n") };
+        return if printed.ends_with('\n') {
+            Ok(())
+        } else {
+            show::print_piece("\n")
+        };
     }
     if !printed.is_empty() {
         show::print_piece("\n")?;
@@ -153,9 +163,14 @@ fn part_text(part: &Value) -> String {
             None => format!("[{}]\n", resource["uri"].as_str().unwrap_or("resource")),
         };
     }
-    let kind = ["image", "audio"].into_iter().find(|kind| part.get(*kind).is_some());
+    let kind = ["image", "audio"]
+        .into_iter()
+        .find(|kind| part.get(*kind).is_some());
     match kind {
-        Some(kind) => format!("[{} {kind}]\n", part[kind]["mimeType"].as_str().unwrap_or("")),
+        Some(kind) => format!(
+            "[{} {kind}]\n",
+            part[kind]["mimeType"].as_str().unwrap_or("")
+        ),
         None => String::new(),
     }
 }
@@ -170,13 +185,21 @@ fn progress(data: &Value) {
         Some(total) => format!("{message} ({done}/{total})"),
         None => message,
     };
-    drop(writeln!(std::io::stderr(), "{}", Style::Faint.paint(&line, show::color())));
+    drop(writeln!(
+        std::io::stderr(),
+        "{}",
+        Style::Faint.paint(&line, show::color())
+    ));
 }
 
 /// A file as a part of a message: text where it is text, else its bytes.
 fn attachment(path: &str) -> Result<Value> {
     let bytes = read_input(path)?;
-    let extension = path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    let extension = path
+        .rsplit('.')
+        .next()
+        .unwrap_or_default()
+        .to_ascii_lowercase();
     let image = match extension.as_str() {
         "png" => Some("image/png"),
         "jpg" | "jpeg" => Some("image/jpeg"),
@@ -188,7 +211,10 @@ fn attachment(path: &str) -> Result<Value> {
         let data = BASE64_STANDARD.encode(&bytes);
         return Ok(json!({"image": {"mimeType": media, "data": data}}));
     }
-    let name = std::path::Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+    let name = std::path::Path::new(path)
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
     let uri = format!("file:///{name}");
     let resource = match String::from_utf8(bytes) {
         Ok(text) => json!({"uri": uri, "mimeType": "text/plain", "body": {"text": text}}),

@@ -88,7 +88,9 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let host = LocalHost::start(options).await.map_err(explain)?;
     banner(&host, &data_dir, with_keys);
     let signal = signals.next().await;
-    eprintln!("{signal}: no more work is taken, calls in flight are finished (again to end at once)");
+    eprintln!(
+        "{signal}: no more work is taken, calls in flight are finished (again to end at once)"
+    );
     tokio::select! {
         () = host.stop() => {}
         _ = signals.next() => eprintln!("ended at once"),
@@ -125,15 +127,23 @@ fn options(args: ServeArgs) -> Result<Options> {
         Some(path) => Config::read(path).map_err(|error| fail(Code::Invalid, chain(&error)))?,
         None => Config::default(),
     };
-    let both = |options: Vec<String>, file: Vec<String>| if options.is_empty() { file } else { options };
+    let both =
+        |options: Vec<String>, file: Vec<String>| if options.is_empty() { file } else { options };
     let invalid = |error: &dyn std::error::Error| fail(Code::Invalid, chain(error));
     let mut folders = Vec::new();
     for text in both(args.allow_folders, config.allow_folders) {
-        folders.push(text.parse().map_err(|error| invalid(&error as &ringfence_host::directory::resolve::OfferError))?);
+        folders.push(
+            text.parse().map_err(|error| {
+                invalid(&error as &ringfence_host::directory::resolve::OfferError)
+            })?,
+        );
     }
     let mut secrets = Vec::new();
     for text in both(args.allow_secrets, config.allow_secrets) {
-        secrets.push(text.parse().map_err(|error| invalid(&error as &ringfence_host::secret::AllowedSecretError))?);
+        secrets.push(
+            text.parse()
+                .map_err(|error| invalid(&error as &ringfence_host::secret::AllowedSecretError))?,
+        );
     }
     let insecure = both(args.insecure_registries, config.insecure_registries);
     let registries = RegistrySettings {
@@ -147,7 +157,10 @@ fn options(args: ServeArgs) -> Result<Options> {
         return Err(fail(Code::Invalid, message));
     }
     Ok(Options {
-        data_dir: args.data_dir.or(config.data_dir).unwrap_or_else(default_data_dir),
+        data_dir: args
+            .data_dir
+            .or(config.data_dir)
+            .unwrap_or_else(default_data_dir),
         listen: args
             .listen
             .or(config.listen)
@@ -166,7 +179,10 @@ fn options(args: ServeArgs) -> Result<Options> {
 
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// Log lines to standard error; spans to OTLP where the environment names a collector.
@@ -180,7 +196,10 @@ fn logging(format: LogFormat) -> Result<Option<Otlp>> {
     };
     let otlp = Otlp::from_env().context("OTLP export cannot be set up")?;
     let spans = otlp.as_ref().map(Otlp::layer);
-    tracing_subscriber::registry().with(spans).with(lines.with_filter(filter)).init();
+    tracing_subscriber::registry()
+        .with(spans)
+        .with(lines.with_filter(filter))
+        .init();
     Ok(otlp)
 }
 
@@ -199,11 +218,19 @@ fn banner(host: &LocalHost, data_dir: &std::path::Path, with_keys: bool) {
         strong(&base),
         data_dir.display(),
     );
-    text += if with_keys { "  access    with an API key only\n" } else { "  access    everybody on this machine\n" };
+    text += if with_keys {
+        "  access    with an API key only\n"
+    } else {
+        "  access    everybody on this machine\n"
+    };
     if let Some(synced) = &host.manifests {
         text += &manifests(synced, color);
     }
-    let headers = if with_keys { ", \"headers\": {\"Authorization\": \"Bearer YOUR-KEY\"}" } else { "" };
+    let headers = if with_keys {
+        ", \"headers\": {\"Authorization\": \"Bearer YOUR-KEY\"}"
+    } else {
+        ""
+    };
     text += &format!(
         "\nFor MCP clients:\n\n  {{\"mcpServers\": {{\"ringfence\": {{\"type\": \"http\", \"url\": \"{base}/default/mcp\"{headers}}}}}}}\n\n\
          Next: ringfence push COMPONENT.wasm, ringfence apply -f FILE, ringfence get all\n\n"
@@ -212,7 +239,10 @@ fn banner(host: &LocalHost, data_dir: &std::path::Path, with_keys: bool) {
 }
 
 fn manifests(synced: &Synced, color: bool) -> String {
-    let mut text = format!("  manifests {} changed, {} removed\n", synced.changed, synced.removed);
+    let mut text = format!(
+        "  manifests {} changed, {} removed\n",
+        synced.changed, synced.removed
+    );
     for complaint in &synced.complaints {
         let line = crate::show::safe(&complaint.to_string());
         text += &format!("            {}\n", Style::Bad.paint(&line, color));

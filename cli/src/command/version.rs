@@ -24,5 +24,8 @@ pub async fn run(client: &Client, format: Format) -> Result<()> {
         Err(error) if code_of(error) == Code::Unavailable => "not running".to_owned(),
         Err(error) => error.to_string(),
     };
-    show::print(&format!("client {here}\nhost   {there} ({})", client.base()))
+    show::print(&format!(
+        "client {here}\nhost   {there} ({})",
+        client.base()
+    ))
 }

@@ -55,7 +55,11 @@ impl Style {
             Style::Faint => "2",
             Style::Strong => "1",
         };
-        if color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        if color {
+            format!("\u{1b}[{code}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -70,7 +74,11 @@ pub fn color() -> bool {
 pub fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| {
-        if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }
+        if text.ends_with('\n') {
+            Ok(())
+        } else {
+            out.write_all(b"\n")
+        }
     });
     quiet(written.and_then(|()| out.flush()))
 }
@@ -121,7 +129,11 @@ pub fn safe(text: &str) -> String {
 
 /// Text from outside for standard output: made safe for a terminal, left as it is in a pipe.
 pub fn outside(text: &str) -> String {
-    if std::io::stdout().is_terminal() { safe(text) } else { text.to_owned() }
+    if std::io::stdout().is_terminal() {
+        safe(text)
+    } else {
+        text.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -141,7 +153,8 @@ mod tests {
 
     #[test]
     fn what_is_printed_as_yaml_reads_back() {
-        let value = serde_json::json!({"a": "no", "b": ["1", 2], "c": {"d": "x: y"}, "e": "l1\nl2\n"});
+        let value =
+            serde_json::json!({"a": "no", "b": ["1", 2], "c": {"d": "x: y"}, "e": "l1\nl2\n"});
         let back: Value = serde_saphyr::from_str(&yaml(&value).unwrap()).unwrap();
         assert_eq!(back, value);
     }

@@ -7,12 +7,23 @@ use super::{Style, safe};
 /// The `Ready` condition: its status, and where it is not true, its message.
 pub fn condition_summary(resource: &Value) -> (String, Style, String) {
     let conditions = resource["status"]["conditions"].as_array();
-    let ready = conditions.into_iter().flatten().find(|c| c["type"] == "Ready");
-    let Some(ready) = ready else { return ("Unknown".to_owned(), Style::Warn, String::new()) };
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .find(|c| c["type"] == "Ready");
+    let Some(ready) = ready else {
+        return ("Unknown".to_owned(), Style::Warn, String::new());
+    };
     let status = ready["status"].as_str().unwrap_or("Unknown").to_owned();
     let good = status == "True";
-    let other = conditions.into_iter().flatten().find(|c| c["status"] == "False");
-    let message = other.and_then(|c| c["message"].as_str()).unwrap_or_default().to_owned();
+    let other = conditions
+        .into_iter()
+        .flatten()
+        .find(|c| c["status"] == "False");
+    let message = other
+        .and_then(|c| c["message"].as_str())
+        .unwrap_or_default()
+        .to_owned();
     (status, if good { Style::Good } else { Style::Bad }, message)
 }
 
@@ -30,7 +41,11 @@ pub fn describe(resource: &Value, color: bool) -> String {
             out += &format!("{}{value}\n", Style::Faint.paint(&label, color));
         }
     };
-    let (metadata, spec, status) = (&resource["metadata"], &resource["spec"], &resource["status"]);
+    let (metadata, spec, status) = (
+        &resource["metadata"],
+        &resource["spec"],
+        &resource["status"],
+    );
     field("Kind", text(&resource["kind"]));
     field("Name", text(&metadata["name"]));
     field("Tenant", text(&metadata["namespace"]));
@@ -61,14 +76,21 @@ pub fn describe(resource: &Value, color: bool) -> String {
             ("denied", "asked, not granted", Style::Warn),
             ("unused", "granted, not asked", Style::Faint),
         ] {
-            let names: Vec<String> =
-                capabilities[name].as_array().into_iter().flatten().map(text).collect();
+            let names: Vec<String> = capabilities[name]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(text)
+                .collect();
             if !names.is_empty() {
                 out += &format!("  {meaning}: {}\n", style.paint(&names.join(", "), color));
             }
         }
     }
-    if let Some(grants) = status["effectiveGrants"].as_object().filter(|grants| !grants.is_empty()) {
+    if let Some(grants) = status["effectiveGrants"]
+        .as_object()
+        .filter(|grants| !grants.is_empty())
+    {
         out += &section("Grants", color);
         for (capability, granted) in grants {
             match granted {
@@ -100,7 +122,9 @@ fn section(name: &str, color: bool) -> String {
 
 /// A grant on one line, without the braces and quotes of JSON.
 fn grant(entry: &Value) -> String {
-    let Some(fields) = entry.as_object() else { return safe(&entry.to_string()) };
+    let Some(fields) = entry.as_object() else {
+        return safe(&entry.to_string());
+    };
     let fields = fields.iter().map(|(name, value)| match value {
         Value::String(text) if name == "name" => text.clone(),
         Value::String(text) => format!("{name}={text}"),
@@ -111,16 +135,26 @@ fn grant(entry: &Value) -> String {
 
 /// The arguments of a function: `name: type`, with `?` where it may be left out.
 fn arguments(schema: &Value) -> String {
-    let required: Vec<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let properties = schema["properties"].as_object().into_iter().flatten();
     let one = |(name, schema): (&String, &Value)| {
-        let optional = if required.contains(&name.as_str()) { "" } else { "?" };
+        let optional = if required.contains(&name.as_str()) {
+            ""
+        } else {
+            "?"
+        };
         let kind = match &schema["type"] {
             Value::String(kind) => kind.clone(),
-            Value::Array(kinds) => {
-                kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("|")
-            }
+            Value::Array(kinds) => kinds
+                .iter()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join("|"),
             _ => "any".to_owned(),
         };
         format!("{name}{optional}: {kind}")

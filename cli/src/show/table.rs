@@ -13,19 +13,33 @@ pub struct Table {
 impl Table {
     /// An empty table with these headings.
     pub fn new<const N: usize>(headings: [&str; N]) -> Self {
-        Self { rows: vec![headings.map(|heading| (heading.to_owned(), Style::Faint)).into()] }
+        Self {
+            rows: vec![
+                headings
+                    .map(|heading| (heading.to_owned(), Style::Faint))
+                    .into(),
+            ],
+        }
     }
 
     /// Adds a row.
     pub fn row(&mut self, cells: impl IntoIterator<Item = (String, Style)>) {
         self.rows.push(
-            cells.into_iter().map(|(text, style)| (cut(&super::safe(&text)), style)).collect(),
+            cells
+                .into_iter()
+                .map(|(text, style)| (cut(&super::safe(&text)), style))
+                .collect(),
         );
     }
 
     /// Adds a row whose cells are needed in full.
     pub fn row_uncut(&mut self, cells: impl IntoIterator<Item = (String, Style)>) {
-        self.rows.push(cells.into_iter().map(|(text, style)| (super::safe(&text), style)).collect());
+        self.rows.push(
+            cells
+                .into_iter()
+                .map(|(text, style)| (super::safe(&text), style))
+                .collect(),
+        );
     }
 
     /// Whether there is no row.
@@ -38,7 +52,10 @@ impl Table {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
-            cells.map(|(text, _)| text.chars().count()).max().unwrap_or(0)
+            cells
+                .map(|(text, _)| text.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut out = String::new();
@@ -71,10 +88,18 @@ mod tests {
     #[test]
     fn columns_line_up_with_and_without_colour() {
         let mut table = Table::new(["NAME", "READY"]);
-        table.row([("search".to_owned(), Style::Strong), ("True".to_owned(), Style::Good)]);
+        table.row([
+            ("search".to_owned(), Style::Strong),
+            ("True".to_owned(), Style::Good),
+        ]);
         assert_eq!(table.render(false), "NAME    READY\nsearch  True\n");
         assert!(table.render(true).contains("\u{1b}[32mTrue\u{1b}[0m"));
         table.row([("x".repeat(100), Style::Plain)]);
-        assert!(table.render(false).lines().all(|line| line.chars().count() <= WIDEST + 9));
+        assert!(
+            table
+                .render(false)
+                .lines()
+                .all(|line| line.chars().count() <= WIDEST + 9)
+        );
     }
 }

@@ -7,7 +7,10 @@ use super::{Style, safe};
 /// The calls of a run, as `GET …/runs/{run}` answers them, one line each.
 pub fn trace(run: &Value, color: bool) -> String {
     let mut out = String::new();
-    let calls = run["calls"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let calls = run["calls"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     for call in calls {
         line(call, "", "", color, &mut out);
     }
@@ -39,22 +42,40 @@ fn line(call: &Value, lead: &str, below: &str, color: bool, out: &mut String) {
         *out += &format!(", {tokens} tokens");
     }
     if code != "ok" {
-        let message = call["outcome"]["message"].as_str().map(safe).unwrap_or_default();
+        let message = call["outcome"]["message"]
+            .as_str()
+            .map(safe)
+            .unwrap_or_default();
         *out += &format!("  {}", style.paint(&format!("{code} {message}"), color));
     }
     out.push('\n');
-    let calls = call["calls"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let calls = call["calls"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     for (index, inner) in calls.iter().enumerate() {
         let last = index + 1 == calls.len();
-        let (lead, deeper) = if last { ("└─ ", "   ") } else { ("├─ ", "│  ") };
-        line(inner, &format!("{below}{lead}"), &format!("{below}{deeper}"), color, out);
+        let (lead, deeper) = if last {
+            ("└─ ", "   ")
+        } else {
+            ("├─ ", "│  ")
+        };
+        line(
+            inner,
+            &format!("{below}{lead}"),
+            &format!("{below}{deeper}"),
+            color,
+            out,
+        );
     }
 }
 
 fn tokens(usage: &Value) -> Option<u64> {
     let of = |name: &str| usage[name].as_u64();
     let input = of("inputTokens").or_else(|| of("input_tokens"))?;
-    let output = of("outputTokens").or_else(|| of("output_tokens")).unwrap_or(0);
+    let output = of("outputTokens")
+        .or_else(|| of("output_tokens"))
+        .unwrap_or(0);
     Some(input + output)
 }
 
@@ -90,7 +111,12 @@ mod tests {
                    "responseBytes": 2048, "calls": calls})
         };
         let inner = json!([
-            call("a_b", "allowed", "ok", json!([call("c_d", "denied", "denied", json!([]))])),
+            call(
+                "a_b",
+                "allowed",
+                "ok",
+                json!([call("c_d", "denied", "denied", json!([]))])
+            ),
             call("e_f", "allowed", "failed", json!([])),
         ]);
         let run = json!({"calls": [call("desk", "allowed", "ok", inner)]});
@@ -103,7 +129,13 @@ mod tests {
 
     #[test]
     fn quantities_are_short() {
-        assert_eq!([duration(5), duration(12_340), duration(3_456_000)], ["5 µs", "12.3 ms", "3.45 s"]);
-        assert_eq!([bytes(5), bytes(1536), bytes(3 << 20)], ["5 B", "1.5 KiB", "3.0 MiB"]);
+        assert_eq!(
+            [duration(5), duration(12_340), duration(3_456_000)],
+            ["5 µs", "12.3 ms", "3.45 s"]
+        );
+        assert_eq!(
+            [bytes(5), bytes(1536), bytes(3 << 20)],
+            ["5 B", "1.5 KiB", "3.0 MiB"]
+        );
     }
 }

@@ -38,9 +38,9 @@ pub struct BuildArgs {
     pub dir: PathBuf,
     /// Where to write the component [default: DIR/NAME.wasm]
     #[arg(short, long, value_name = "FILE")]
-    pub output: Option<PathBuf>,
+    pub file: Option<PathBuf>,
     /// Only install what building in every language takes from package registries, and build nothing
-    #[arg(long, conflicts_with = "output")]
+    #[arg(long, conflicts_with = "file")]
     pub install_tools: bool,
 }
 
@@ -85,7 +85,7 @@ pub fn run(args: &BuildArgs) -> Result<()> {
     if args.install_tools {
         return install_tools();
     }
-    let built = build(&args.dir, args.output.as_deref())?;
+    let built = build(&args.dir, args.file.as_deref())?;
     eprintln!(
         "{} {}, {}, {}",
         built.project.kind,
