@@ -138,6 +138,7 @@ pub fn walk(
     }
     let names = name::assign(&paths)?;
     let named = named_types(types, imports, exports);
+    let uses_parts = uses_parts(types, imports);
     let mut table_nodes = 0;
     let mut functions = Vec::with_capacity(found.len());
     for ((path, id), name) in found.into_iter().zip(names) {
@@ -151,6 +152,7 @@ pub fn walk(
             docs,
             named: &named,
             path: &path,
+            uses_parts,
             place: Vec::new(),
             nodes: 0,
         };
@@ -174,6 +176,19 @@ fn path(interface: Option<&Arc<str>>, function: &str) -> ExportPath {
 /// Exports that the host calls by a contract of their own.
 fn is_contract(interface: &str) -> bool {
     interface.starts_with("wasi:") || interface.starts_with("ringfence:")
+}
+
+/// Whether a component uses `part` of `ringfence:agent/types@0.1.x`, and so imports it. Which of its types
+/// that is can only be told by their structure: encoders give an exported interface copies of the types
+/// that it uses, without a link to the interface that defines them.
+fn uses_parts(types: &Types, imports: &[(String, ComponentItem)]) -> bool {
+    imports.iter().any(|(name, item)| match item.ty {
+        ComponentEntityType::Instance(instance) => {
+            name.starts_with("ringfence:agent/types@0.1.")
+                && types[instance].exports.contains_key("part")
+        }
+        _ => false,
+    })
 }
 
 /// Where a type got its name.
@@ -231,6 +246,8 @@ struct Walker<'a> {
     docs: &'a Docs,
     named: &'a NamedTypes,
     path: &'a ExportPath,
+    /// Whether the component uses `part` of the contract.
+    uses_parts: bool,
     /// From the parameter or result to the type at hand.
     place: Vec<String>,
     nodes: usize,
@@ -295,27 +312,10 @@ impl<'a> Walker<'a> {
         let Some(ty) = ty else {
             return Ok(Output::Nothing);
         };
-        let shape = self.shape(ty)?;
-        let types = self.types;
-        let list_of_parts = match ty {
-            ComponentValType::Type(id) => match &types[id] {
-                ComponentDefinedType::List { element, .. } => self.is_part(*element),
-                _ => false,
-            },
-            ComponentValType::Primitive(_) => false,
-        };
-        Ok(match &shape {
-            Shape::Variant(_) if self.is_part(ty) && is_part(&shape) => Output::Part,
-            Shape::List(item) if list_of_parts && is_part(item) => Output::Parts,
-            _ => Output::Value(shape),
-        })
-    }
-
-    /// Whether a type is called `part` in `ringfence:agent/types@0.1.x`.
-    fn is_part(&self, ty: ComponentValType) -> bool {
-        let is_types = |interface: &str| interface.starts_with("ringfence:agent/types@0.1.");
-        self.name_of(ty).is_some_and(|name| {
-            name.name == "part" && name.interface.as_deref().is_some_and(is_types)
+        Ok(match self.shape(ty)? {
+            shape if self.uses_parts && is_part(&shape) => Output::Part,
+            Shape::List(item) if self.uses_parts && is_part(&item) => Output::Parts,
+            shape => Output::Value(shape),
         })
     }
 

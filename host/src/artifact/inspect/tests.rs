@@ -154,8 +154,9 @@ fn parts_become_content() {
     let bytes = component(
         "package test:it@1.2.3;
          interface i {
-             use ringfence:agent/types@0.1.0.{part};
+             use ringfence:agent/types@0.1.0.{part, part as piece};
              one: func() -> part;
+             renamed: func() -> list<piece>;
              many: func() -> result<list<part>, string>;
              nested: func() -> tuple<part>;
          }
@@ -174,6 +175,7 @@ fn parts_become_content() {
     let output = |name: &str| &found.functions.get(name).unwrap().returns.ok;
     assert_eq!(output("i_one"), &Output::Part);
     assert_eq!(output("i_many"), &Output::Parts);
+    assert_eq!(output("i_renamed"), &Output::Parts);
     assert_eq!(output("direct"), &Output::Parts);
     assert!(matches!(output("i_nested"), Output::Value(Shape::Tuple(_))));
     assert!(matches!(
