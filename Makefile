@@ -29,6 +29,16 @@ lint: setup ## formatting, clippy, licences, vendored WIT
 test-rust: setup ## unit, property and whole-system tests
 	$(CARGO) test --locked --workspace
 
+.PHONY: test-clients
+test-clients: build ## clients that we did not write, against a real host
+	$(CARGO) build --locked -p ringfence-test-guests
+	@tests/clients/run
+
+.PHONY: test-conformance
+test-conformance: build ## the MCP conformance suite, both versions
+	$(CARGO) build --locked -p ringfence-test-guests
+	@tests/conformance/run
+
 .PHONY: bench
 bench: setup ## the table of docs/benchmarks.md; ONLY=name runs one
 	$(CARGO) run --locked --release -p ringfence-bench -- $(if $(ONLY),--only $(ONLY))

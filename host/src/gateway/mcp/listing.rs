@@ -48,20 +48,20 @@ impl Listing {
                     Some(_) => function.name.to_string(),
                     None => format!("{name}_{}", function.name),
                 };
-                found.push((listed, name.clone(), function.clone()));
+                found.push((listed, instance.clone(), function.clone()));
             }
         }
         found.sort_by(|a, b| a.0.cmp(&b.0));
         let mut tools = Vec::with_capacity(found.len());
         let mut by_name = HashMap::with_capacity(found.len());
-        for (index, (listed, tool, function)) in found.into_iter().enumerate() {
+        for (index, (listed, instance, function)) in found.into_iter().enumerate() {
             let entry = Entry {
-                tool,
+                tool: instance.name.clone(),
                 function: function.name.clone(),
                 index,
                 wants_headers: mentions_header(&function.input_schema),
             };
-            tools.push(describe(listed.clone(), function));
+            tools.push(describe(listed.clone(), function, &instance.description));
             by_name.insert(listed, entry);
         }
         Self {
@@ -95,9 +95,14 @@ impl Listing {
     }
 }
 
-fn describe(name: String, function: FunctionSummary) -> Tool {
-    let description = function.description.to_string();
-    let tool = Tool::new(name, description, function.input_schema);
+/// A function without a description of its own gets that of its tool, and none where there is none:
+/// clients show an empty text as if it said something.
+fn describe(name: String, function: FunctionSummary, of_tool: &str) -> Tool {
+    let description = [&*function.description, of_tool]
+        .into_iter()
+        .find(|text| !text.is_empty())
+        .map(|text| text.to_owned().into());
+    let tool = Tool::new_with_raw(name, description, function.input_schema);
     match function.output_schema {
         Some(schema) => tool.with_raw_output_schema(schema),
         None => tool,
@@ -182,6 +187,22 @@ mod tests {
         let (page, more) = fewer.page(Some("b"), 2);
         assert_eq!((names(page), more), (vec!["c".to_owned()], false));
         assert!(all.page(Some("z"), 2).0.is_empty());
+    }
+
+    #[test]
+    fn a_function_without_description_is_described_by_its_tool() {
+        let described = |own: &str, of_tool: &str| {
+            let function = FunctionSummary {
+                name: "f".parse().unwrap(),
+                description: own.into(),
+                input_schema: Arc::default(),
+                output_schema: None,
+            };
+            describe("t_f".to_owned(), function, of_tool).description
+        };
+        assert_eq!(described("own", "tool").as_deref(), Some("own"));
+        assert_eq!(described("", "tool").as_deref(), Some("tool"));
+        assert_eq!(described("", ""), None);
     }
 
     #[test]
