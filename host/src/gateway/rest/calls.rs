@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use ringfence_api::{FunctionName, Name};
 use serde::Deserialize;
@@ -203,7 +204,8 @@ fn stream(state: RestState, mut context: CallContext, request: Request) -> Respo
     let guard = cancel.clone().drop_guard();
     tokio::spawn(async move {
         let host = state.host.clone();
-        let mut call = std::pin::pin!(host.call(context, request));
+        // Boxed: checking the whole future of a call within `select!` takes the compiler minutes.
+        let mut call = host.call(context, request).boxed();
         if sender.send(event("run", &json!({ "run": run.to_string() }))).await.is_err() {
             return;
         }
