@@ -120,7 +120,10 @@ pub struct Comparison {
 
 /// Compares the interfaces that a component imports with its grants.
 pub fn compare<'a>(imports: impl IntoIterator<Item = &'a str>, grants: &Grants) -> Comparison {
-    let asked: BTreeSet<_> = imports.into_iter().filter_map(Capability::of_import).collect();
+    let asked: BTreeSet<_> = imports
+        .into_iter()
+        .filter_map(Capability::of_import)
+        .collect();
     let granted = grants.capabilities();
     Comparison {
         effective: asked.intersection(&granted).copied().collect(),
@@ -156,7 +159,10 @@ mod tests {
     fn names_are_those_of_the_fields() {
         let fields = serde_json::to_value(schemars::schema_for!(Grants)).unwrap();
         for capability in Capability::ALL {
-            assert!(fields["properties"][capability.as_str()].is_object(), "{capability}");
+            assert!(
+                fields["properties"][capability.as_str()].is_object(),
+                "{capability}"
+            );
         }
     }
 }

@@ -67,14 +67,25 @@ impl Config {
     /// # Errors
     /// It cannot be read, or something in it is unknown or wrong.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let io = |source| ConfigError::Io { path: path.to_owned(), source };
+        let io = |source| ConfigError::Io {
+            path: path.to_owned(),
+            source,
+        };
         let mut text = String::new();
         let file = std::fs::File::open(path).map_err(io)?;
-        file.take(CONFIG_BYTES).read_to_string(&mut text).map_err(io)?;
-        let mut config = Self::parse(&text)
-            .map_err(|message| ConfigError::Wrong { path: path.to_owned(), message })?;
+        file.take(CONFIG_BYTES)
+            .read_to_string(&mut text)
+            .map_err(io)?;
+        let mut config = Self::parse(&text).map_err(|message| ConfigError::Wrong {
+            path: path.to_owned(),
+            message,
+        })?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let paths = [&mut config.data_dir, &mut config.manifests, &mut config.api_keys];
+        let paths = [
+            &mut config.data_dir,
+            &mut config.manifests,
+            &mut config.api_keys,
+        ];
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);
         }
@@ -107,13 +118,19 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let config = Config::read(&file).unwrap();
         assert_eq!(config.manifests, Some(folder.path().join("agents")));
-        assert_eq!(config.allow_folders, [format!("docs={}/docs:ro", folder.path().display())]);
+        assert_eq!(
+            config.allow_folders,
+            [format!("docs={}/docs:ro", folder.path().display())]
+        );
     }
 
     #[test]
     fn unknown_fields_are_refused_with_their_line() {
         let error = Config::parse("listen: 127.0.0.1:0\nlistenn: x\n").unwrap_err();
-        assert!(error.contains("listenn") && error.contains("line 2"), "{error}");
+        assert!(
+            error.contains("listenn") && error.contains("line 2"),
+            "{error}"
+        );
         assert_eq!(Config::parse("# nothing\n"), Ok(Config::default()));
     }
 }

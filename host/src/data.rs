@@ -63,8 +63,14 @@ impl DataDir {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
-                let process = lock.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(DataError::InUse { path: path.to_owned(), process });
+                let process = lock
+                    .read_to_string(&mut text)
+                    .ok()
+                    .and_then(|_| text.trim().parse().ok());
+                return Err(DataError::InUse {
+                    path: path.to_owned(),
+                    process,
+                });
             }
             Err(TryLockError::Error(source)) => return Err(io(&file)(source)),
         }
@@ -88,7 +94,10 @@ fn create_private(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 #[cfg(test)]

@@ -121,7 +121,9 @@ pub struct LocalHost {
 
 impl std::fmt::Debug for LocalHost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalHost").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("LocalHost")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -137,7 +139,10 @@ impl LocalHost {
         let listen = options.listen;
         let listener = TcpListener::bind(listen)
             .await
-            .map_err(|source| LocalError::Listen { address: listen, source })?;
+            .map_err(|source| LocalError::Listen {
+                address: listen,
+                source,
+            })?;
         let binding = match &options.api_keys {
             Some(file) => {
                 let ring = KeyRing::open(file).map_err(|error| LocalError::Keys(error.into()))?;
@@ -171,8 +176,11 @@ impl LocalHost {
         let mut manifests = None;
         match &options.manifests {
             Some(path) => {
-                let mut folder = ManifestFolder::new(path)
-                    .map_err(|source| LocalError::Manifests { path: path.clone(), source })?;
+                let mut folder =
+                    ManifestFolder::new(path).map_err(|source| LocalError::Manifests {
+                        path: path.clone(),
+                        source,
+                    })?;
                 manifests = folder.sync(&control).await?;
                 tokio::spawn(folder.watch(control.clone(), background.clone()));
             }
@@ -180,13 +188,24 @@ impl LocalHost {
             None => drop(control.forget_files().await?),
         }
         tokio::spawn(retry_forever(control.clone(), background.clone()));
-        let rest = rest::router(rest::RestState { host: host.clone(), control: control.clone() });
+        let rest = rest::router(rest::RestState {
+            host: host.clone(),
+            control: control.clone(),
+        });
         let gateway = Gateway::new(host.clone(), binding, options.gateway, rest);
         let address = gateway.address();
         gateway.loaded().store(true, Ordering::Relaxed);
         note(&data.path().join(ADDRESS_FILE), address)?;
         let serving = tokio::spawn(gateway.serve());
-        Ok(Self { manifests, host, control, address, data, serving, background })
+        Ok(Self {
+            manifests,
+            host,
+            control,
+            address,
+            data,
+            serving,
+            background,
+        })
     }
 
     /// The host.
@@ -221,7 +240,10 @@ impl LocalHost {
 
 /// Writes the address where clients on this machine find it: whole or not at all.
 fn note(path: &Path, address: SocketAddr) -> Result<(), LocalError> {
-    let fail = |source| LocalError::Note { path: path.to_owned(), source };
+    let fail = |source| LocalError::Note {
+        path: path.to_owned(),
+        source,
+    };
     let temporary = path.with_extension("new");
     std::fs::write(&temporary, format!("http://{address}\n")).map_err(fail)?;
     std::fs::rename(&temporary, path).map_err(fail)

@@ -16,10 +16,10 @@ use ringfence_api::{Digest, Kind, Manifest, Problem, TenantName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Directory;
 use super::resolve::{Offers, Resolved, Resolver, SYSTEM_TENANT};
 use super::status::{Status, Unresolved};
 use super::store::{Key, Store, StoreError, Stored};
-use super::Directory;
 use crate::artifact::{ArtifactError, Artifacts};
 use crate::egress::Egress;
 use crate::error::CallError;
@@ -127,7 +127,9 @@ pub struct Control {
 
 impl std::fmt::Debug for Control {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Control").field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Control")
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }
 
@@ -178,7 +180,11 @@ impl Control {
         let mut changed = Vec::with_capacity(plan.len());
         for Step { stored, change } in plan {
             let key = Key::of(&stored.manifest);
-            changed.push(Changed { key: key.clone(), change, generation: stored.generation });
+            changed.push(Changed {
+                key: key.clone(),
+                change,
+                generation: stored.generation,
+            });
             // Applying again is how one says "try again".
             if change != Change::Unchanged || self.unresolved.read().contains_key(&key) {
                 put.push(stored);
@@ -206,7 +212,10 @@ impl Control {
         let stored = self.store.get(key).await?;
         let stored = stored.ok_or_else(|| ControlError::NotFound(key.clone()))?;
         if let Some(file) = stored.file {
-            return Err(ControlError::FromFolder { key: key.clone(), file });
+            return Err(ControlError::FromFolder {
+                key: key.clone(),
+                file,
+            });
         }
         self.store.write(Vec::new(), vec![key.clone()]).await?;
         self.withdraw(key);
@@ -246,7 +255,9 @@ impl Control {
     ) -> Result<(), ArtifactDeleteError> {
         let _changing = self.changing.lock().await;
         let user = self.store.uses(tenant, digest).await?;
-        self.artifacts.delete(tenant, digest, || user.is_some()).await?;
+        self.artifacts
+            .delete(tenant, digest, || user.is_some())
+            .await?;
         Ok(())
     }
 
@@ -272,8 +283,10 @@ impl Control {
 
     /// Resolves and publishes what is stored already; pins that are new are kept.
     async fn start(&self, all: Vec<Stored>) -> Result<(), ControlError> {
-        let before: HashMap<Key, Option<Digest>> =
-            all.iter().map(|stored| (Key::of(&stored.manifest), stored.digest)).collect();
+        let before: HashMap<Key, Option<Digest>> = all
+            .iter()
+            .map(|stored| (Key::of(&stored.manifest), stored.digest))
+            .collect();
         let resolved = self.resolve_all(all).await;
         let pinned: Vec<Stored> = resolved
             .iter()
@@ -293,7 +306,10 @@ impl Control {
         manifests: Vec<Manifest>,
         file: Option<&str>,
     ) -> Result<Vec<Step>, ControlError> {
-        if manifests.iter().any(|m| m.metadata.namespace.as_str() == SYSTEM_TENANT) {
+        if manifests
+            .iter()
+            .any(|m| m.metadata.namespace.as_str() == SYSTEM_TENANT)
+        {
             return Err(ControlError::SystemTenant);
         }
         let keys: Vec<Key> = manifests.iter().map(Key::of).collect();
@@ -310,11 +326,17 @@ impl Control {
                     created_ms: now,
                     updated_ms: now,
                 };
-                steps.push(Step { stored, change: Change::Created });
+                steps.push(Step {
+                    stored,
+                    change: Change::Created,
+                });
                 continue;
             };
             if let (Some(other), None) = (&old.file, file) {
-                return Err(ControlError::FromFolder { key, file: other.clone() });
+                return Err(ControlError::FromFolder {
+                    key,
+                    file: other.clone(),
+                });
             }
             let same_spec = old.manifest.resource == manifest.resource;
             let same = same_spec && old.manifest == manifest && old.file.as_deref() == file;
@@ -330,7 +352,11 @@ impl Control {
                     updated_ms: now,
                 },
             };
-            let change = if same { Change::Unchanged } else { Change::Configured };
+            let change = if same {
+                Change::Unchanged
+            } else {
+                Change::Configured
+            };
             steps.push(Step { stored, change });
         }
         Ok(steps)
@@ -339,7 +365,9 @@ impl Control {
     async fn room(&self, plan: &[Step]) -> Result<(), ControlError> {
         let mut created: HashMap<&TenantName, usize> = HashMap::new();
         for step in plan.iter().filter(|step| step.change == Change::Created) {
-            *created.entry(&step.stored.manifest.metadata.namespace).or_default() += 1;
+            *created
+                .entry(&step.stored.manifest.metadata.namespace)
+                .or_default() += 1;
         }
         for (tenant, new) in created {
             if self.store.count(tenant).await? + new > TENANT_RESOURCES {
@@ -447,6 +475,8 @@ pub(super) fn problem((stored, attempt): &Attempt) -> Option<Problem> {
 }
 
 fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -117,7 +117,11 @@ impl ManifestFolder {
             match self.sync(&control).await {
                 Ok(None) => {}
                 Ok(Some(synced)) => {
-                    tracing::info!(changed = synced.changed, removed = synced.removed, "manifest folder read");
+                    tracing::info!(
+                        changed = synced.changed,
+                        removed = synced.removed,
+                        "manifest folder read"
+                    );
                     for complaint in &synced.complaints {
                         tracing::error!("manifest folder: {complaint}");
                     }
@@ -138,7 +142,10 @@ pub async fn retry_forever(control: Arc<Control>, stop: CancellationToken) {
             () = tokio::time::sleep(RETRY) => {}
         }
         if let Err(error) = control.retry(None).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "retrying resources");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "retrying resources"
+            );
         }
     }
 }
@@ -155,7 +162,10 @@ pub(super) struct Wanted {
 impl Wanted {
     fn read(&mut self, folder: &Path, file: &str) {
         let mut complain = |message: String| {
-            self.complaints.push(Complaint { file: file.to_owned(), message });
+            self.complaints.push(Complaint {
+                file: file.to_owned(),
+                message,
+            });
         };
         let text = match read(&folder.join(file)) {
             Ok(text) => text,
@@ -168,7 +178,9 @@ impl Wanted {
         let manifests = match Manifest::from_yaml(&text, &TenantName::default()) {
             Ok(manifests) => manifests,
             Err(problems) => {
-                problems.iter().for_each(|problem| complain(problem.to_string()));
+                problems
+                    .iter()
+                    .for_each(|problem| complain(problem.to_string()));
                 self.broken.push(file.to_owned());
                 return;
             }
@@ -180,7 +192,9 @@ impl Wanted {
                 continue;
             }
             match self.owners.get(&key) {
-                Some(owner) => complain(format!("{key} is also in {owner}, which counts: keep one")),
+                Some(owner) => {
+                    complain(format!("{key} is also in {owner}, which counts: keep one"))
+                }
                 None => {
                     self.owners.insert(key, file.to_owned());
                     self.manifests.push((file.to_owned(), manifest));
@@ -224,29 +238,44 @@ impl Control {
             }
             from_files.remove(&key);
             let steps = self.plan(vec![manifest], Some(&file)).await?;
-            put.extend(steps.into_iter().filter(|Step { change, .. }| *change != Change::Unchanged));
+            put.extend(
+                steps
+                    .into_iter()
+                    .filter(|Step { change, .. }| *change != Change::Unchanged),
+            );
         }
         let gone: Vec<Key> = from_files
             .into_iter()
             .filter(|(_, stored)| {
-                stored.file.as_ref().is_some_and(|file| !wanted.broken.contains(file))
+                stored
+                    .file
+                    .as_ref()
+                    .is_some_and(|file| !wanted.broken.contains(file))
             })
             .map(|(key, _)| key)
             .collect();
         let changed = put.len();
-        let attempts: Vec<Attempt> =
-            self.resolve_all(put.into_iter().map(|step| step.stored).collect()).await;
+        let attempts: Vec<Attempt> = self
+            .resolve_all(put.into_iter().map(|step| step.stored).collect())
+            .await;
         for attempt in &attempts {
             if let Some(problem) = problem(attempt) {
                 let file = attempt.0.file.clone().unwrap_or_default();
-                wanted.complaints.push(Complaint { file, message: problem.to_string() });
+                wanted.complaints.push(Complaint {
+                    file,
+                    message: problem.to_string(),
+                });
             }
         }
         let stored = attempts.iter().map(|(stored, _)| stored.clone()).collect();
         self.store().write(stored, gone.clone()).await?;
         self.publish(attempts);
         gone.iter().for_each(|key| self.withdraw(key));
-        Ok(Synced { changed, removed: gone.len(), complaints: wanted.complaints })
+        Ok(Synced {
+            changed,
+            removed: gone.len(),
+            complaints: wanted.complaints,
+        })
     }
 }
 
@@ -262,12 +291,16 @@ fn scan(folder: &Path) -> io::Result<BTreeMap<String, Stamp>> {
                 continue;
             }
             // Symbolic links to files are followed: mounted ConfigMaps are made of them.
-            let Ok(meta) = fs::metadata(entry.path()) else { continue };
+            let Ok(meta) = fs::metadata(entry.path()) else {
+                continue;
+            };
             if meta.is_dir() && depth < DEPTH && !entry.file_type()?.is_symlink() {
                 folders.push((entry.path(), depth + 1));
             }
             let path = entry.path();
-            let known = path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
+            let known = path
+                .extension()
+                .is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
             if meta.is_file() && known && files.len() < FILES {
                 let relative = path.strip_prefix(folder).unwrap_or(&path);
                 let stamp = (meta.modified()?, meta.len());
@@ -280,7 +313,9 @@ fn scan(folder: &Path) -> io::Result<BTreeMap<String, Stamp>> {
 
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    fs::File::open(path)?.take(FILE_BYTES + 1).read_to_string(&mut text)?;
+    fs::File::open(path)?
+        .take(FILE_BYTES + 1)
+        .read_to_string(&mut text)?;
     if text.len() as u64 > FILE_BYTES {
         return Err(io::Error::other(format!("larger than {FILE_BYTES} bytes")));
     }
@@ -304,9 +339,20 @@ mod tests {
         let write = |name: &str| fs::write(folder.path().join(name), "x").unwrap();
         fs::create_dir(folder.path().join("below")).unwrap();
         fs::create_dir(folder.path().join(".git")).unwrap();
-        ["a.yaml", "below/b.yml", "c.json", "d.txt", ".e.yaml", ".git/f.yaml"].map(write);
+        [
+            "a.yaml",
+            "below/b.yml",
+            "c.json",
+            "d.txt",
+            ".e.yaml",
+            ".git/f.yaml",
+        ]
+        .map(write);
         let found = scan(folder.path()).unwrap();
-        assert_eq!(found.into_keys().collect::<Vec<_>>(), ["a.yaml", "below/b.yml", "c.json"]);
+        assert_eq!(
+            found.into_keys().collect::<Vec<_>>(),
+            ["a.yaml", "below/b.yml", "c.json"]
+        );
     }
 
     #[test]
@@ -314,16 +360,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.yaml"), tool("one")).unwrap();
         fs::write(folder.path().join("b.yaml"), "kind: [").unwrap();
-        fs::write(folder.path().join("c.yaml"), tool("one") + "---\n" + &tool("two")).unwrap();
+        fs::write(
+            folder.path().join("c.yaml"),
+            tool("one") + "---\n" + &tool("two"),
+        )
+        .unwrap();
         let mut wanted = Wanted::default();
         for file in scan(folder.path()).unwrap().keys() {
             wanted.read(folder.path(), file);
         }
-        let names: Vec<_> = wanted.manifests.iter().map(|(f, m)| format!("{f} {m}")).collect();
-        assert_eq!(names, ["a.yaml Tool default/one", "c.yaml Tool default/two"]);
+        let names: Vec<_> = wanted
+            .manifests
+            .iter()
+            .map(|(f, m)| format!("{f} {m}"))
+            .collect();
+        assert_eq!(
+            names,
+            ["a.yaml Tool default/one", "c.yaml Tool default/two"]
+        );
         assert_eq!(wanted.broken, ["b.yaml"]);
         let complaints: Vec<_> = wanted.complaints.iter().map(ToString::to_string).collect();
-        assert!(complaints[0].starts_with("b.yaml: line 1: not valid YAML"), "{complaints:?}");
+        assert!(
+            complaints[0].starts_with("b.yaml: line 1: not valid YAML"),
+            "{complaints:?}"
+        );
         assert_eq!(
             complaints[1],
             "c.yaml: Tool default/one is also in a.yaml, which counts: keep one"

@@ -74,7 +74,10 @@ impl OfferedFolder {
     /// # Errors
     /// It does not exist, is no folder, or cannot be read.
     pub fn new(name: Name, path: &Path, access: FolderAccess) -> Result<Self, OfferError> {
-        let fail = |source| OfferError::Path { path: path.to_owned(), source };
+        let fail = |source| OfferError::Path {
+            path: path.to_owned(),
+            source,
+        };
         let path = path.canonicalize().map_err(fail)?;
         // Opening it now tells a missing permission at the start and not in the middle of a call.
         std::fs::read_dir(&path).map_err(fail)?;
@@ -90,7 +93,9 @@ impl FromStr for OfferedFolder {
             .split_once('=')
             .filter(|(_, path)| !path.is_empty())
             .ok_or_else(|| OfferError::Form(text.to_owned()))?;
-        let name = name.parse().map_err(|error| OfferError::Name(text.to_owned(), error))?;
+        let name = name
+            .parse()
+            .map_err(|error| OfferError::Name(text.to_owned(), error))?;
         match path.strip_suffix(":ro") {
             Some(path) => Self::new(name, Path::new(path), FolderAccess::ReadOnly),
             None => Self::new(name, Path::new(path), FolderAccess::ReadWrite),
@@ -126,14 +131,22 @@ impl Offers {
                 "the host offers no folder {0}: start it with --allow-folder {0}=PATH",
                 grant.name
             );
-            return Err(Unresolved::new("FolderNotOffered", format!("{field}.name"), message));
+            return Err(Unresolved::new(
+                "FolderNotOffered",
+                format!("{field}.name"),
+                message,
+            ));
         };
         if grant.access == FolderAccess::ReadWrite && folder.access == FolderAccess::ReadOnly {
             let message = format!(
                 "the host offers the folder {} read-only: grant it with access: readOnly",
                 grant.name
             );
-            return Err(Unresolved::new("FolderReadOnly", format!("{field}.access"), message));
+            return Err(Unresolved::new(
+                "FolderReadOnly",
+                format!("{field}.access"),
+                message,
+            ));
         }
         Ok(FolderMount {
             path: folder.path.clone(),
@@ -173,7 +186,13 @@ impl Resolver {
         let chat = Digest::of(CHAT_COMPONENT);
         let upload = Upload::bytes(CHAT_COMPONENT).with_digest(chat);
         artifacts.put(&system_tenant(), upload).await?;
-        Ok(Self { artifacts, egress, offers, chat, inspections: Mutex::default() })
+        Ok(Self {
+            artifacts,
+            egress,
+            offers,
+            chat,
+            inspections: Mutex::default(),
+        })
     }
 
     /// Makes of a resource what runs. Where its component was not pinned to a digest yet, it is now.
@@ -185,8 +204,9 @@ impl Resolver {
         let metadata = &stored.manifest.metadata;
         match &stored.manifest.resource {
             Resource::Agent(spec) => {
-                let (digest, instance) =
-                    self.agent(metadata, generation, spec, stored.digest).await?;
+                let (digest, instance) = self
+                    .agent(metadata, generation, spec, stored.digest)
+                    .await?;
                 stored.digest = Some(digest);
                 Ok(Resolved::Instance(Arc::new(instance)))
             }
@@ -205,7 +225,11 @@ impl Resolver {
                     Unresolved::new("NotUsable", "spec.provider", chain(&error))
                 })?;
                 let description = spec.description.as_str().into();
-                Ok(Resolved::Model(Arc::new(Model { description, generation, client })))
+                Ok(Resolved::Model(Arc::new(Model {
+                    description,
+                    generation,
+                    client,
+                })))
             }
         }
     }
@@ -260,9 +284,12 @@ impl Resolver {
     ) -> Result<(Option<Digest>, Instance), Unresolved> {
         let mut grants = spec.grants.clone();
         let (digest, provider) = if let Some(source) = &spec.component {
-            let (digest, inspection) =
-                self.component(&metadata.namespace, source, pinned).await?;
-            if inspection.kinds.iter().all(|kind| *kind == inspect::Kind::Agent) {
+            let (digest, inspection) = self.component(&metadata.namespace, source, pinned).await?;
+            if inspection
+                .kinds
+                .iter()
+                .all(|kind| *kind == inspect::Kind::Agent)
+            {
                 return Err(Unresolved::new(
                     "NotATool",
                     "spec.component",
@@ -283,10 +310,16 @@ impl Resolver {
             (None, Provider::Mcp(Arc::new(server)))
         } else if let Some(agent) = &spec.agent {
             // The tool calls the agent in its own name, so that this one grant is what bounds it.
-            grants.agents = vec![ringfence_api::AgentGrant { name: agent.clone() }];
+            grants.agents = vec![ringfence_api::AgentGrant {
+                name: agent.clone(),
+            }];
             (None, Provider::Agent(agent.clone()))
         } else {
-            return Err(Unresolved::new("NoProvider", "spec", "give component, mcp or agent"));
+            return Err(Unresolved::new(
+                "NoProvider",
+                "spec",
+                "give component, mcp or agent",
+            ));
         };
         let instance = Instance {
             tenant: metadata.namespace.clone(),
@@ -317,7 +350,11 @@ impl Resolver {
     ) -> Result<(Digest, Arc<Inspection>), Unresolved> {
         let digest = match pinned {
             Some(digest) if self.artifacts.get(tenant, &digest).is_some() => digest,
-            _ => self.artifacts.resolve(tenant, source, None).await.map_err(missing)?,
+            _ => self
+                .artifacts
+                .resolve(tenant, source, None)
+                .await
+                .map_err(missing)?,
         };
         Ok((digest, self.inspection(&digest).await?))
     }
@@ -344,7 +381,10 @@ impl Resolver {
     fn grants(&self, spec: Grants) -> Result<GrantSet, Unresolved> {
         let mut folders = Vec::with_capacity(spec.folders.len());
         for (index, grant) in spec.folders.iter().enumerate() {
-            folders.push(self.offers.mount(grant, &format!("spec.grants.folders[{index}]"))?);
+            folders.push(
+                self.offers
+                    .mount(grant, &format!("spec.grants.folders[{index}]"))?,
+            );
         }
         for (index, grant) in spec.http.iter().enumerate() {
             for secret in grant.secrets() {
@@ -380,23 +420,31 @@ fn missing(error: ArtifactError) -> Unresolved {
 /// An error and what caused it, on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 fn limits(spec: &LimitsSpec, defaults: &Arc<Limits>) -> Result<Arc<Limits>, Unresolved> {
     if spec.is_default() {
         return Ok(defaults.clone());
     }
-    Limits::resolve(spec, defaults).map(Arc::new).map_err(|error| {
-        let limits::LimitError { field, asked, most } = error;
-        let message = format!("{asked} is not between 1 and {most}, the most that this host allows");
-        Unresolved::new("LimitTooHigh", format!("spec.limits.{field}"), message)
-    })
+    Limits::resolve(spec, defaults)
+        .map(Arc::new)
+        .map_err(|error| {
+            let limits::LimitError { field, asked, most } = error;
+            let message =
+                format!("{asked} is not between 1 and {most}, the most that this host allows");
+            Unresolved::new("LimitTooHigh", format!("spec.limits.{field}"), message)
+        })
 }
 
 fn gate(spec: &LimitsSpec, defaults: &Limits) -> Arc<Semaphore> {
     let permits = spec.concurrency.unwrap_or(defaults.concurrency);
-    Arc::new(Semaphore::new(usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS)))
+    Arc::new(Semaphore::new(
+        usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS),
+    ))
 }
 
 /// The settings of the chat agent, as it reads them.
@@ -407,27 +455,60 @@ fn chat_parameters(spec: &AgentSpec) -> Vec<Parameter> {
     let settings: [(&str, Option<String>); 8] = [
         (parameter::INSTRUCTIONS, spec.instructions.clone()),
         (parameter::MODEL, model.map(|model| model.name.to_string())),
-        (parameter::TEMPERATURE, model.and_then(|model| model.temperature).map(|t| t.to_string())),
-        (parameter::MAX_TOKENS, model.and_then(|model| model.max_tokens).map(|t| t.to_string())),
-        (parameter::OUTPUT_SCHEMA, text(spec.output_schema.as_ref().map(|s| s as _))),
-        (parameter::MAX_TURNS, bounds.max_turns.map(|n| n.to_string())),
-        (parameter::TOTAL_TOKENS, bounds.max_tokens.map(|n| n.to_string())),
-        (parameter::PARALLEL_CALLS, bounds.max_parallel_calls.map(|n| n.to_string())),
+        (
+            parameter::TEMPERATURE,
+            model
+                .and_then(|model| model.temperature)
+                .map(|t| t.to_string()),
+        ),
+        (
+            parameter::MAX_TOKENS,
+            model
+                .and_then(|model| model.max_tokens)
+                .map(|t| t.to_string()),
+        ),
+        (
+            parameter::OUTPUT_SCHEMA,
+            text(spec.output_schema.as_ref().map(|s| s as _)),
+        ),
+        (
+            parameter::MAX_TURNS,
+            bounds.max_turns.map(|n| n.to_string()),
+        ),
+        (
+            parameter::TOTAL_TOKENS,
+            bounds.max_tokens.map(|n| n.to_string()),
+        ),
+        (
+            parameter::PARALLEL_CALLS,
+            bounds.max_parallel_calls.map(|n| n.to_string()),
+        ),
     ];
     settings
         .into_iter()
-        .filter_map(|(name, value)| Some(Parameter { name: name.to_owned(), value: value? }))
+        .filter_map(|(name, value)| {
+            Some(Parameter {
+                name: name.to_owned(),
+                value: value?,
+            })
+        })
         .collect()
 }
 
 fn model_secrets(provider: &ringfence_api::Provider) -> Vec<(&SecretRef, String)> {
     use ringfence_api::Provider::{Anthropic, OpenAi, Scripted};
     let (name, api_key, headers) = match provider {
-        OpenAi { api_key, headers, .. } => ("openAi", api_key, headers),
-        Anthropic { api_key, headers, .. } => ("anthropic", api_key, headers),
+        OpenAi {
+            api_key, headers, ..
+        } => ("openAi", api_key, headers),
+        Anthropic {
+            api_key, headers, ..
+        } => ("anthropic", api_key, headers),
         Scripted { .. } => return Vec::new(),
     };
-    let key = api_key.iter().map(|secret| (secret, format!("spec.provider.{name}.apiKey")));
+    let key = api_key
+        .iter()
+        .map(|secret| (secret, format!("spec.provider.{name}.apiKey")));
     let headers = headers.iter().enumerate().filter_map(|(index, header)| {
         let field = format!("spec.provider.{name}.headers[{index}].valueFrom");
         Some((header.value_from.as_ref()?, field))
@@ -467,11 +548,25 @@ mod tests {
             mount: "/docs".to_owned(),
             access,
         };
-        assert!(offers.mount(&grant("docs", FolderAccess::ReadOnly), "f").is_ok());
-        let wide = offers.mount(&grant("docs", FolderAccess::ReadWrite), "f").unwrap_err();
-        assert_eq!((wide.reason, wide.field.as_str()), ("FolderReadOnly", "f.access"));
-        let other = offers.mount(&grant("notes", FolderAccess::ReadOnly), "f").unwrap_err();
-        assert!(other.message.contains("--allow-folder notes=PATH"), "{other}");
+        assert!(
+            offers
+                .mount(&grant("docs", FolderAccess::ReadOnly), "f")
+                .is_ok()
+        );
+        let wide = offers
+            .mount(&grant("docs", FolderAccess::ReadWrite), "f")
+            .unwrap_err();
+        assert_eq!(
+            (wide.reason, wide.field.as_str()),
+            ("FolderReadOnly", "f.access")
+        );
+        let other = offers
+            .mount(&grant("notes", FolderAccess::ReadOnly), "f")
+            .unwrap_err();
+        assert!(
+            other.message.contains("--allow-folder notes=PATH"),
+            "{other}"
+        );
     }
 
     #[test]
@@ -481,8 +576,10 @@ mod tests {
             "outputSchema": {"type": "object"}, "loop": {"maxTurns": 3, "maxParallelCalls": 2}
         }))
         .unwrap();
-        let parameters: Vec<_> =
-            chat_parameters(&spec).into_iter().map(|p| (p.name, p.value)).collect();
+        let parameters: Vec<_> = chat_parameters(&spec)
+            .into_iter()
+            .map(|p| (p.name, p.value))
+            .collect();
         let expected = [
             ("chat.instructions", "be kind"),
             ("chat.model", "m"),
@@ -491,6 +588,9 @@ mod tests {
             ("chat.max-turns", "3"),
             ("chat.parallel-calls", "2"),
         ];
-        assert_eq!(parameters, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        assert_eq!(
+            parameters,
+            expected.map(|(n, v)| (n.to_owned(), v.to_owned()))
+        );
     }
 }

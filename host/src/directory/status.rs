@@ -106,7 +106,11 @@ impl Unresolved {
         field: impl Into<String>,
         message: impl Into<String>,
     ) -> Self {
-        Self { reason, field: field.into(), message: message.into() }
+        Self {
+            reason,
+            field: field.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -156,14 +160,20 @@ impl Status {
             status.effective_grants = Some(grants.clone());
         }
         if instance.kind == Kind::Tool {
-            status.functions = instance.functions().iter().map(FunctionStatus::from).collect();
+            status.functions = instance
+                .functions()
+                .iter()
+                .map(FunctionStatus::from)
+                .collect();
         }
         status
     }
 
     /// Whether it runs.
     pub fn is_ready(&self) -> bool {
-        self.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True")
+        self.conditions
+            .iter()
+            .any(|c| c.kind == "Ready" && c.status == "True")
     }
 }
 
@@ -187,13 +197,18 @@ fn ready(instance: &Instance, view: &TenantView) -> Condition {
 fn mcp(status: &McpStatus) -> Condition {
     let trouble = status.last_error.as_deref();
     let mut message = match (status.last_success, trouble) {
-        (None, None) => return Condition::new("Ready", false, "Connecting", "it was not reached yet"),
+        (None, None) => {
+            return Condition::new("Ready", false, "Connecting", "it was not reached yet");
+        }
         (None, Some(error)) => return Condition::new("Ready", false, "Unreachable", error),
         (Some(_), None) => "its functions are known".to_owned(),
         (Some(_), Some(error)) => format!("its functions are known; the last look failed: {error}"),
     };
     if status.left_out > 0 {
-        message += &format!("; {} functions are left out: too many or too large", status.left_out);
+        message += &format!(
+            "; {} functions are left out: too many or too large",
+            status.left_out
+        );
     }
     Condition::new("Ready", true, "Ready", message)
 }
@@ -201,21 +216,44 @@ fn mcp(status: &McpStatus) -> Condition {
 /// Granting what is not there yet is allowed: resources may be applied in any order.
 fn targets(grants: &Grants, view: &TenantView) -> Condition {
     let mut missing = Vec::new();
-    let tools = grants.tools.iter().filter(|grant| !view.tools.contains_key(&grant.name));
+    let tools = grants
+        .tools
+        .iter()
+        .filter(|grant| !view.tools.contains_key(&grant.name));
     missing.extend(tools.map(|grant| format!("tool {}", grant.name)));
-    let agents = grants.agents.iter().filter(|grant| !view.agents.contains_key(&grant.name));
+    let agents = grants
+        .agents
+        .iter()
+        .filter(|grant| !view.agents.contains_key(&grant.name));
     missing.extend(agents.map(|grant| format!("agent {}", grant.name)));
-    let models = grants.models.iter().filter(|grant| !view.models.contains_key(&grant.name));
+    let models = grants
+        .models
+        .iter()
+        .filter(|grant| !view.models.contains_key(&grant.name));
     missing.extend(models.map(|grant| format!("model {}", grant.name)));
     for grant in &grants.tools {
-        let Some(tool) = view.tools.get(&grant.name) else { continue };
-        let unknown = grant.functions.iter().flatten().filter(|name| tool.function(name).is_none());
+        let Some(tool) = view.tools.get(&grant.name) else {
+            continue;
+        };
+        let unknown = grant
+            .functions
+            .iter()
+            .flatten()
+            .filter(|name| tool.function(name).is_none());
         missing.extend(unknown.map(|name| format!("function {name} of tool {}", grant.name)));
     }
     if missing.is_empty() {
-        return Condition::new("TargetsFound", true, "Found", "everything that is granted exists");
+        return Condition::new(
+            "TargetsFound",
+            true,
+            "Found",
+            "everything that is granted exists",
+        );
     }
-    let message = format!("granted, but not there (or not ready): {}", missing.join(", "));
+    let message = format!(
+        "granted, but not there (or not ready): {}",
+        missing.join(", ")
+    );
     Condition::new("TargetsFound", false, "Missing", message)
 }
 

@@ -26,7 +26,8 @@ CREATE TABLE resource (
 ) STRICT, WITHOUT ROWID;
 ";
 
-const COLUMNS: &str = "tenant, kind, name, generation, metadata, spec, digest, file, created_ms, updated_ms";
+const COLUMNS: &str =
+    "tenant, kind, name, generation, metadata, spec, digest, file, created_ms, updated_ms";
 
 /// Names one resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,7 +104,9 @@ pub struct Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,22 +116,38 @@ impl Store {
     /// # Errors
     /// The file is no database, is of a newer version, or cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let fail = |source| StoreError::Database { path: path.to_owned(), source };
+        let fail = |source| StoreError::Database {
+            path: path.to_owned(),
+            source,
+        };
         let database = Connection::open(path).map_err(fail)?;
-        database.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
+        database
+            .pragma_update(None, "journal_mode", "WAL")
+            .map_err(fail)?;
         // An acknowledged change survives the loss of power, not only the loss of the process.
-        database.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
-        let found: i64 =
-            database.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(fail)?;
+        database
+            .pragma_update(None, "synchronous", "FULL")
+            .map_err(fail)?;
+        let found: i64 = database
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(fail)?;
         match found {
             VERSION => {}
             0 => {
                 let script = format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;");
                 database.execute_batch(&script).map_err(fail)?;
             }
-            _ => return Err(StoreError::Version { path: path.to_owned(), found }),
+            _ => {
+                return Err(StoreError::Version {
+                    path: path.to_owned(),
+                    found,
+                });
+            }
         }
-        Ok(Self { path: path.into(), database: Arc::new(Mutex::new(database)) })
+        Ok(Self {
+            path: path.into(),
+            database: Arc::new(Mutex::new(database)),
+        })
     }
 
     /// One resource.
@@ -150,7 +169,10 @@ impl Store {
             ))?;
             let find = |key: &Key| {
                 let names = (key.tenant.as_str(), key.kind.as_str(), key.name.as_str());
-                select.query_row(names, read).optional().map(Option::flatten)
+                select
+                    .query_row(names, read)
+                    .optional()
+                    .map(Option::flatten)
             };
             keys.iter().map(find).collect()
         })
@@ -173,7 +195,8 @@ impl Store {
                  ORDER BY tenant, kind, name"
             ))?;
             let kind = kind.map(Kind::as_str);
-            let rows = select.query_map(params![tenant.as_ref().map(TenantName::as_str), kind], read)?;
+            let rows =
+                select.query_map(params![tenant.as_ref().map(TenantName::as_str), kind], read)?;
             rows.filter_map(Result::transpose).collect()
         })
         .await
@@ -197,7 +220,11 @@ impl Store {
     ///
     /// # Errors
     /// The database refuses.
-    pub async fn uses(&self, tenant: &TenantName, digest: &Digest) -> Result<Option<String>, StoreError> {
+    pub async fn uses(
+        &self,
+        tenant: &TenantName,
+        digest: &Digest,
+    ) -> Result<Option<String>, StoreError> {
         let (tenant, digest) = (tenant.clone(), digest.to_string());
         self.with(move |database| {
             database
@@ -245,7 +272,10 @@ impl Store {
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let database = self.database.clone();
-        let fail = |source| StoreError::Database { path: self.path.to_path_buf(), source };
+        let fail = |source| StoreError::Database {
+            path: self.path.to_path_buf(),
+            source,
+        };
         tokio::task::spawn_blocking(move || work(&mut database.lock()))
             .await
             .map_err(|error| fail(rusqlite::Error::ToSqlConversionFailure(error.into())))?
@@ -285,7 +315,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
     let (tenant, kind, name): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
     let (metadata, spec): (String, String) = (row.get(4)?, row.get(5)?);
     let number = |column: usize| {
-        row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or_default())
+        row.get::<_, i64>(column)
+            .map(|value| u64::try_from(value).unwrap_or_default())
     };
     let digest: Option<String> = row.get(6)?;
     let manifest = match manifest(&kind, &metadata, &spec) {
@@ -305,13 +336,20 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Option<Stored>> {
     }))
 }
 
-fn manifest(kind: &str, metadata: &str, spec: &str) -> Result<Manifest, Box<dyn std::error::Error>> {
+fn manifest(
+    kind: &str,
+    metadata: &str,
+    spec: &str,
+) -> Result<Manifest, Box<dyn std::error::Error>> {
     let resource = match kind.parse()? {
         Kind::Agent => Resource::Agent(serde_json::from_str(spec)?),
         Kind::Tool => Resource::Tool(serde_json::from_str(spec)?),
         Kind::Model => Resource::Model(serde_json::from_str(spec)?),
     };
-    Ok(Manifest { metadata: serde_json::from_str(metadata)?, resource })
+    Ok(Manifest {
+        metadata: serde_json::from_str(metadata)?,
+        resource,
+    })
 }
 
 #[cfg(test)]
@@ -338,8 +376,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("state.sqlite");
         let store = Store::open(&file).unwrap();
-        store.write(vec![stored("a", 1), stored("b", 2)], Vec::new()).await.unwrap();
-        store.write(vec![stored("b", 3)], vec![Key::of(&stored("a", 1).manifest)]).await.unwrap();
+        store
+            .write(vec![stored("a", 1), stored("b", 2)], Vec::new())
+            .await
+            .unwrap();
+        store
+            .write(
+                vec![stored("b", 3)],
+                vec![Key::of(&stored("a", 1).manifest)],
+            )
+            .await
+            .unwrap();
         drop(store);
         let store = Store::open(&file).unwrap();
         assert_eq!(store.list(None, None).await.unwrap(), [stored("b", 3)]);
@@ -356,14 +403,26 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("state.sqlite");
         let store = Store::open(&file).unwrap();
-        store.write(vec![stored("a", 1), stored("b", 2)], Vec::new()).await.unwrap();
+        store
+            .write(vec![stored("a", 1), stored("b", 2)], Vec::new())
+            .await
+            .unwrap();
         {
             let database = store.database.lock();
-            database.execute("UPDATE resource SET spec = '{}x' WHERE name = 'a'", []).unwrap();
+            database
+                .execute("UPDATE resource SET spec = '{}x' WHERE name = 'a'", [])
+                .unwrap();
         }
         assert_eq!(store.list(None, None).await.unwrap(), [stored("b", 2)]);
-        store.database.lock().pragma_update(None, "user_version", 99).unwrap();
+        store
+            .database
+            .lock()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
         drop(store);
-        assert!(matches!(Store::open(&file), Err(StoreError::Version { found: 99, .. })));
+        assert!(matches!(
+            Store::open(&file),
+            Err(StoreError::Version { found: 99, .. })
+        ));
     }
 }

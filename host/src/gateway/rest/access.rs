@@ -59,5 +59,9 @@ impl FromRequestParts<RestState> for Admin {
 
 /// The identity that authentication put into the request.
 pub(super) fn identity(parts: &Parts) -> Result<Arc<Identity>, Failure> {
-    parts.extensions.get::<Arc<Identity>>().cloned().ok_or_else(Failure::unauthenticated)
+    parts
+        .extensions
+        .get::<Arc<Identity>>()
+        .cloned()
+        .ok_or_else(Failure::unauthenticated)
 }

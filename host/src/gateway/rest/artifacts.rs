@@ -85,7 +85,10 @@ pub(super) fn operations() -> Vec<Operation> {
             )
         },
         Operation {
-            request: vec![Content { media: "application/json", schema: reference("RegistryRequest") }],
+            request: vec![Content {
+                media: "application/json",
+                schema: reference("RegistryRequest"),
+            }],
             response: json_content("Pushed"),
             ..base(
                 Method::POST,
@@ -106,20 +109,29 @@ async fn upload(
 ) -> Result<(StatusCode, axum::Json<Value>), Failure> {
     let stream = body.into_data_stream().map_err(std::io::Error::other);
     let mut upload = Upload::new(tokio_util::io::StreamReader::new(stream));
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
     if let Some(length) = length.and_then(|value| value.parse().ok()) {
         upload = upload.with_length(length);
     }
     let stored = state.host.artifacts().put(&admin.tenant, upload).await?;
     healed(&state, &admin).await;
-    let status = if stored.new { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if stored.new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, axum::Json(document_for(&stored, &admin))))
 }
 
 /// A resource may have waited for this artifact.
 async fn healed(state: &RestState, admin: &Admin) {
     if let Err(error) = state.control.retry(Some(&admin.tenant)).await {
-        tracing::error!(error = &error as &dyn std::error::Error, "retrying resources");
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "retrying resources"
+        );
     }
 }
 
@@ -136,7 +148,9 @@ async fn one(
 ) -> Result<axum::Json<Value>, Failure> {
     let digest: Digest = path.get("digest")?;
     let artifacts = state.host.artifacts();
-    let found = artifacts.get(&admin.tenant, &digest).ok_or(ArtifactError::NotFound(digest))?;
+    let found = artifacts
+        .get(&admin.tenant, &digest)
+        .ok_or(ArtifactError::NotFound(digest))?;
     let inspection = artifacts.inspect(&digest).await?;
     Ok(axum::Json(described(&found, &inspection, &admin.tenant)))
 }
@@ -147,7 +161,10 @@ async fn remove(
     path: Named,
 ) -> Result<axum::Json<Value>, Failure> {
     let digest: Digest = path.get("digest")?;
-    state.control.delete_artifact(&admin.tenant, &digest).await?;
+    state
+        .control
+        .delete_artifact(&admin.tenant, &digest)
+        .await?;
     Ok(axum::Json(json!({ "digest": digest })))
 }
 
@@ -165,7 +182,10 @@ impl RegistryRequest {
     /// The caller's own credential for the registry. It is used for this request and kept nowhere.
     fn auth(&self) -> Option<RegistryAuth> {
         let password = self.password.clone()?;
-        Some(RegistryAuth::Basic(self.username.clone().unwrap_or_default(), password))
+        Some(RegistryAuth::Basic(
+            self.username.clone().unwrap_or_default(),
+            password,
+        ))
     }
 }
 
@@ -175,7 +195,9 @@ async fn pull(
     Json(request): Json<RegistryRequest>,
 ) -> Result<axum::Json<Value>, Failure> {
     let artifacts = state.host.artifacts();
-    let stored = artifacts.pull(&admin.tenant, &request.image, request.auth()).await?;
+    let stored = artifacts
+        .pull(&admin.tenant, &request.image, request.auth())
+        .await?;
     healed(&state, &admin).await;
     Ok(axum::Json(document_for(&stored, &admin)))
 }
@@ -188,9 +210,12 @@ async fn push(
 ) -> Result<axum::Json<Value>, Failure> {
     let digest: Digest = path.get("digest")?;
     let artifacts = state.host.artifacts();
-    let manifest =
-        artifacts.push(&admin.tenant, &digest, &request.image, request.auth()).await?;
-    Ok(axum::Json(json!({ "image": request.image, "manifest": manifest })))
+    let manifest = artifacts
+        .push(&admin.tenant, &digest, &request.image, request.auth())
+        .await?;
+    Ok(axum::Json(
+        json!({ "image": request.image, "manifest": manifest }),
+    ))
 }
 
 fn document_for(stored: &Stored, admin: &Admin) -> Value {
@@ -213,7 +238,11 @@ fn meta(meta: &ArtifactMeta, tenant: &ringfence_api::TenantName) -> Value {
     })
 }
 
-fn described(found: &ArtifactMeta, inspection: &Inspection, tenant: &ringfence_api::TenantName) -> Value {
+fn described(
+    found: &ArtifactMeta,
+    inspection: &Inspection,
+    tenant: &ringfence_api::TenantName,
+) -> Value {
     let mut document = meta(found, tenant);
     document["inspection"] = json!(inspection);
     document["needs"] = json!(inspection.needs);

@@ -44,7 +44,10 @@ pub(super) fn operations() -> Vec<Operation> {
         handler,
     };
     let mut answers = json_content("RunResult");
-    answers.push(Content { media: "text/event-stream", schema: reference("RunEvents") });
+    answers.push(Content {
+        media: "text/event-stream",
+        schema: reference("RunEvents"),
+    });
     vec![
         base(
             "/api/v1/tenants/{tenant}/tools/{name}/functions/{function}",
@@ -108,7 +111,11 @@ fn begin(
         }
     };
     let principal = caller.identity.principal(&caller.tenant);
-    Ok(CallContext::start(caller.tenant.clone(), principal, timeout))
+    Ok(CallContext::start(
+        caller.tenant.clone(),
+        principal,
+        timeout,
+    ))
 }
 
 /// An answer that names its run.
@@ -134,7 +141,11 @@ async fn call(
     let context = begin(&state, &caller, body.timeout_ms)?;
     let run = context.run;
     let _cancel = context.cancel.clone().drop_guard();
-    let result = state.host.call(context, request).await.and_then(Reply::into_function);
+    let result = state
+        .host
+        .call(context, request)
+        .await
+        .and_then(Reply::into_function);
     Ok(match result {
         Ok(result) => {
             let mut document = json!(result);
@@ -177,7 +188,11 @@ async fn run(
         return Ok(answer(run, stream(state, context, request)));
     }
     let _cancel = context.cancel.clone().drop_guard();
-    let result = state.host.call(context, request).await.and_then(Reply::into_agent);
+    let result = state
+        .host
+        .call(context, request)
+        .await
+        .and_then(Reply::into_agent);
     Ok(match result {
         Ok(reply) => answer(run, axum::Json(document(run, &reply))),
         Err(error) => answer(run, Failure::from(error).in_run(run)),
@@ -206,7 +221,11 @@ fn stream(state: RestState, mut context: CallContext, request: Request) -> Respo
         let host = state.host.clone();
         // Boxed: checking the whole future of a call within `select!` takes the compiler minutes.
         let mut call = host.call(context, request).boxed();
-        if sender.send(event("run", &json!({ "run": run.to_string() }))).await.is_err() {
+        if sender
+            .send(event("run", &json!({ "run": run.to_string() })))
+            .await
+            .is_err()
+        {
             return;
         }
         let result = loop {
@@ -244,7 +263,9 @@ fn stream(state: RestState, mut context: CallContext, request: Request) -> Respo
         let event = receiver.recv().await?;
         Some((Ok::<_, Infallible>(event), (receiver, held)))
     });
-    Sse::new(stream).keep_alive(KeepAlive::default()).into_response()
+    Sse::new(stream)
+        .keep_alive(KeepAlive::default())
+        .into_response()
 }
 
 fn output_event(output: &OutputEvent) -> Event {

@@ -7,8 +7,8 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use http::request::Parts;
 use serde::de::DeserializeOwned;
 
-use super::problem::Failure;
 use super::RestState;
+use super::problem::Failure;
 use crate::error::CallError;
 use crate::limits::{Limits, name};
 
@@ -57,7 +57,8 @@ impl Named {
     /// One part, as the type that it has to be.
     pub(super) fn get<T: FromStr<Err: std::fmt::Display>>(&self, part: &str) -> Result<T, Failure> {
         let text = self.0.get(part).map(String::as_str).unwrap_or_default();
-        text.parse().map_err(|error| CallError::Invalid(format!("{part}: {error}")).into())
+        text.parse()
+            .map_err(|error| CallError::Invalid(format!("{part}: {error}")).into())
     }
 
     /// One part, as it is.

@@ -45,7 +45,10 @@ pub fn router(state: RestState) -> Router {
         router = router.route(operation.path, operation.handler);
     }
     router
-        .route("/api/v1/{*rest}", axum::routing::any(|| async { problem::Failure::no_route().into_response() }))
+        .route(
+            "/api/v1/{*rest}",
+            axum::routing::any(|| async { problem::Failure::no_route().into_response() }),
+        )
         .method_not_allowed_fallback(|| async { problem::Failure::no_method().into_response() })
         .with_state(state)
 }

@@ -38,7 +38,10 @@ pub(super) fn operations() -> Vec<Operation> {
             "/api/v1/openapi.json",
             "getOpenApi",
             "This document.",
-            vec![Content { media: "application/json", schema: json!({"type": "object"}) }],
+            vec![Content {
+                media: "application/json",
+                schema: json!({"type": "object"}),
+            }],
             get(|| async { axum::Json(document()) }),
         ),
         base(
@@ -132,9 +135,7 @@ fn describe(operation: &Operation) -> Value {
         "content": {PROBLEM_JSON: {"schema": reference("Failure")}},
     });
     let mut responses = Map::new();
-    let answer = |description: &str| {
-        json!({ "description": description, "content": media(&operation.response) })
-    };
+    let answer = |description: &str| json!({ "description": description, "content": media(&operation.response) });
     responses.insert(operation.status.to_string(), answer("It worked."));
     if operation.status == 201 {
         responses.insert("200".to_owned(), answer("It was there already."));
@@ -157,13 +158,19 @@ fn describe(operation: &Operation) -> Value {
 fn media(contents: &[Content]) -> Value {
     let map: Map<String, Value> = contents
         .iter()
-        .map(|content| (content.media.to_owned(), json!({ "schema": content.schema })))
+        .map(|content| {
+            (
+                content.media.to_owned(),
+                json!({ "schema": content.schema }),
+            )
+        })
         .collect();
     Value::Object(map)
 }
 
 fn path_parameters(path: &str) -> impl Iterator<Item = &str> {
-    path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+    path.split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
 }
 
 fn meaning(parameter: &str) -> &'static str {

@@ -32,11 +32,19 @@ impl Failure {
             "detail": detail.into(),
         });
         let body = body.as_object().cloned().unwrap_or_default();
-        Self { status, retry: false, body }
+        Self {
+            status,
+            retry: false,
+            body,
+        }
     }
 
     pub(super) fn unauthenticated() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", "send an API key as a bearer token")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthenticated",
+            "send an API key as a bearer token",
+        )
     }
 
     /// Of an address that leads nowhere.
@@ -53,7 +61,9 @@ impl Failure {
 
     /// Of manifests that are wrong.
     pub(super) fn manifests(problems: &[Problem]) -> Self {
-        let first = problems.first().map_or_else(String::new, ToString::to_string);
+        let first = problems
+            .first()
+            .map_or_else(String::new, ToString::to_string);
         let detail = match problems.len() {
             0 | 1 => first,
             more => format!("{first} (and {} more)", more - 1),
@@ -124,10 +134,14 @@ impl From<ArtifactError> for Failure {
     fn from(error: ArtifactError) -> Self {
         tracing::debug!(error = &error as &dyn std::error::Error, "artifacts");
         match &error {
-            ArtifactError::InUse(_) => Self::new(StatusCode::CONFLICT, "invalid", error.to_string()),
-            ArtifactError::Refused(_) => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", error.to_string())
+            ArtifactError::InUse(_) => {
+                Self::new(StatusCode::CONFLICT, "invalid", error.to_string())
             }
+            ArtifactError::Refused(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid",
+                error.to_string(),
+            ),
             _ => CallError::from(&error).into(),
         }
     }

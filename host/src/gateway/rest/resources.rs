@@ -18,7 +18,10 @@ use crate::directory::store::Key;
 pub(super) fn operations() -> Vec<Operation> {
     let manifests = || {
         ["application/yaml", "application/json"]
-            .map(|media| Content { media, schema: schemas::reference("Manifest") })
+            .map(|media| Content {
+                media,
+                schema: schemas::reference("Manifest"),
+            })
             .into()
     };
     let mut all = vec![Operation {
@@ -41,19 +44,28 @@ pub(super) fn operations() -> Vec<Operation> {
     // One route per kind, so that clients see typed paths.
     all.extend(kind(
         Kind::Agent,
-        ["/api/v1/tenants/{tenant}/agents", "/api/v1/tenants/{tenant}/agents/{name}"],
+        [
+            "/api/v1/tenants/{tenant}/agents",
+            "/api/v1/tenants/{tenant}/agents/{name}",
+        ],
         ["listAgents", "getAgent", "deleteAgent"],
         [get(list::<0>), get(one::<0>), delete(remove::<0>)],
     ));
     all.extend(kind(
         Kind::Tool,
-        ["/api/v1/tenants/{tenant}/tools", "/api/v1/tenants/{tenant}/tools/{name}"],
+        [
+            "/api/v1/tenants/{tenant}/tools",
+            "/api/v1/tenants/{tenant}/tools/{name}",
+        ],
         ["listTools", "getTool", "deleteTool"],
         [get(list::<1>), get(one::<1>), delete(remove::<1>)],
     ));
     all.extend(kind(
         Kind::Model,
-        ["/api/v1/tenants/{tenant}/models", "/api/v1/tenants/{tenant}/models/{name}"],
+        [
+            "/api/v1/tenants/{tenant}/models",
+            "/api/v1/tenants/{tenant}/models/{name}",
+        ],
         ["listModels", "getModel", "deleteModel"],
         [get(list::<2>), get(one::<2>), delete(remove::<2>)],
     ));
@@ -191,7 +203,11 @@ fn read(bytes: &[u8], json: bool, tenant: &TenantName) -> Result<Vec<Manifest>, 
             )
         })
         .collect();
-    if elsewhere.is_empty() { Ok(manifests) } else { Err(elsewhere) }
+    if elsewhere.is_empty() {
+        Ok(manifests)
+    } else {
+        Err(elsewhere)
+    }
 }
 
 async fn list<const K: usize>(
@@ -220,11 +236,22 @@ async fn remove<const K: usize>(
     let key = key::<K>(admin.tenant, &path)?;
     state.control.delete(&key).await?;
     let change = crate::directory::apply::Change::Deleted;
-    Ok(axum::Json(result(&[Changed { key, change, generation: 0 }], false)))
+    Ok(axum::Json(result(
+        &[Changed {
+            key,
+            change,
+            generation: 0,
+        }],
+        false,
+    )))
 }
 
 fn key<const K: usize>(tenant: TenantName, path: &Named) -> Result<Key, Failure> {
-    Ok(Key { tenant, kind: KINDS[K], name: path.get::<Name>("name")? })
+    Ok(Key {
+        tenant,
+        kind: KINDS[K],
+        name: path.get::<Name>("name")?,
+    })
 }
 
 /// A resource as the API shows it: its manifest, with what the host adds.
@@ -239,7 +266,10 @@ fn document(view: &View) -> Value {
 fn timestamp(ms: u64) -> String {
     time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)
         .ok()
-        .and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok())
+        .and_then(|at| {
+            at.format(&time::format_description::well_known::Rfc3339)
+                .ok()
+        })
         .unwrap_or_default()
 }
 

@@ -28,7 +28,8 @@ const DEPTH: u32 = 64;
 
 pub(super) fn operations() -> Vec<Operation> {
     let limit = || {
-        let schema = json!({"type": "integer", "minimum": 1, "maximum": LISTED.1, "default": LISTED.0});
+        let schema =
+            json!({"type": "integer", "minimum": 1, "maximum": LISTED.1, "default": LISTED.0});
         ("limit", "Most entries.", schema)
     };
     let base = |path, id, summary, admin, query, response, handler| Operation {
@@ -77,7 +78,11 @@ pub(super) fn operations() -> Vec<Operation> {
             "What one agent or tool wrote to its log in the newest runs, oldest first.",
             true,
             vec![
-                ("source", "`agent/NAME` or `tool/NAME`.", json!({"type": "string"})),
+                (
+                    "source",
+                    "`agent/NAME` or `tool/NAME`.",
+                    json!({"type": "string"}),
+                ),
                 limit(),
             ],
             "LogLines",
@@ -128,7 +133,11 @@ async fn list(
 ) -> Result<axum::Json<Value>, Failure> {
     let most = limit(params.limit)?;
     let tenant = caller.tenant.clone();
-    let searched = if caller.identity.is_admin() { most } else { usize::MAX };
+    let searched = if caller.identity.is_admin() {
+        most
+    } else {
+        usize::MAX
+    };
     let mut runs = records(&state, move |records| records.runs(&tenant, searched)).await?;
     if !caller.identity.is_admin() {
         let me = me(&caller);
@@ -154,7 +163,9 @@ async fn calls(
     let run = RunId::parse(text).ok_or_else(missing)?;
     let tenant = caller.tenant.clone();
     let calls = records(state, move |records| records.calls(&tenant, run)).await?;
-    let mine = calls.first().is_some_and(|first| first.caller == me(caller));
+    let mine = calls
+        .first()
+        .is_some_and(|first| first.caller == me(caller));
     if calls.is_empty() || !(mine || caller.identity.is_admin()) {
         return Err(missing().into());
     }
@@ -167,7 +178,9 @@ async fn one(
     path: Named,
 ) -> Result<axum::Json<Value>, Failure> {
     let (run, calls) = calls(&state, &caller, &path).await?;
-    Ok(axum::Json(json!({ "run": run.to_string(), "calls": tree(&calls) })))
+    Ok(axum::Json(
+        json!({ "run": run.to_string(), "calls": tree(&calls) }),
+    ))
 }
 
 /// The calls, each with those that were made from it.
@@ -177,7 +190,9 @@ fn tree(calls: &[Arc<CallRecord>]) -> Vec<Value> {
     for call in calls {
         // A call whose parent is not recorded (yet, or any more) stands at the top. A parent has a
         // smaller number, so that there are no circles.
-        let parent = call.parent.filter(|parent| *parent < call.call && known.contains(parent));
+        let parent = call
+            .parent
+            .filter(|parent| *parent < call.call && known.contains(parent));
         below.entry(parent).or_default().push(call);
     }
     branch(&below, None, 0)
@@ -265,7 +280,10 @@ mod unit {
             capability: "tools".to_owned(),
             target: format!("t{call}"),
             decision: Decision::Allowed,
-            outcome: Outcome { code: "ok".to_owned(), message: None },
+            outcome: Outcome {
+                code: "ok".to_owned(),
+                message: None,
+            },
             started_us: 0,
             duration_us: 0,
             request_bytes: 0,
@@ -278,9 +296,19 @@ mod unit {
 
     #[test]
     fn calls_hang_below_the_call_that_made_them() {
-        let calls = [call(0, None), call(1, Some(0)), call(2, Some(1)), call(3, Some(0)), call(9, Some(8))];
+        let calls = [
+            call(0, None),
+            call(1, Some(0)),
+            call(2, Some(1)),
+            call(3, Some(0)),
+            call(9, Some(8)),
+        ];
         let tree = tree(&calls);
-        assert_eq!(tree.len(), 2, "a call whose parent is unknown stands at the top");
+        assert_eq!(
+            tree.len(),
+            2,
+            "a call whose parent is unknown stands at the top"
+        );
         assert_eq!(tree[0]["calls"][0]["calls"][0]["target"], "t2");
         assert_eq!(tree[0]["calls"][1]["target"], "t3");
     }

@@ -13,7 +13,10 @@ pub(super) fn reference(name: &str) -> Value {
 
 /// JSON content of one of the [`components`].
 pub(super) fn json_content(name: &str) -> Vec<Content> {
-    vec![Content { media: "application/json", schema: reference(name) }]
+    vec![Content {
+        media: "application/json",
+        schema: reference(name),
+    }]
 }
 
 /// All schemas by name.
@@ -119,7 +122,10 @@ fn resources(all: &mut Map<String, Value>) {
     metadata["properties"]["generation"] = whole();
     metadata["properties"]["creationTimestamp"] = json!({"type": "string", "format": "date-time"});
     adopt(all, "ResourceMetadata", metadata);
-    all.insert("Manifest".to_owned(), json!({"oneOf": [{"oneOf": manifests}, list(json!({"oneOf": manifests}))]}));
+    all.insert(
+        "Manifest".to_owned(),
+        json!({"oneOf": [{"oneOf": manifests}, list(json!({"oneOf": manifests}))]}),
+    );
     let change = json!({"enum": ["created", "configured", "unchanged", "deleted"]});
     let item = object(
         &[
@@ -131,7 +137,10 @@ fn resources(all: &mut Map<String, Value>) {
         ],
         &[],
     );
-    let result = [("items", list(item)), ("dryRun", json!({"type": "boolean"}))];
+    let result = [
+        ("items", list(item)),
+        ("dryRun", json!({"type": "boolean"})),
+    ];
     all.insert("ApplyResult".to_owned(), object(&result, &[]));
     all.insert(
         "Failure".to_owned(),
@@ -146,11 +155,18 @@ fn resources(all: &mut Map<String, Value>) {
             &[
                 ("problems", list(reference("Problem"))),
                 ("run", text()),
-                ("limit", object(&[("name", text()), ("maximum", whole())], &[])),
+                (
+                    "limit",
+                    object(&[("name", text()), ("maximum", whole())], &[]),
+                ),
                 (
                     "denial",
                     object(
-                        &[("capability", text()), ("target", text()), ("reason", text())],
+                        &[
+                            ("capability", text()),
+                            ("target", text()),
+                            ("reason", text()),
+                        ],
                         &[("policy", text())],
                     ),
                 ),
@@ -159,7 +175,10 @@ fn resources(all: &mut Map<String, Value>) {
     );
     let version = [("version", text()), ("apiVersion", text())];
     all.insert("Version".to_owned(), object(&version, &[]));
-    all.insert("TenantList".to_owned(), object(&[("items", list(text()))], &[]));
+    all.insert(
+        "TenantList".to_owned(),
+        object(&[("items", list(text()))], &[]),
+    );
 }
 
 fn artifacts(all: &mut Map<String, Value>) {
@@ -171,7 +190,10 @@ fn artifacts(all: &mut Map<String, Value>) {
     ];
     all.insert("ArtifactSummary".to_owned(), object(&meta, &[]));
     let summaries = list(reference("ArtifactSummary"));
-    all.insert("ArtifactList".to_owned(), object(&[("items", summaries)], &[]));
+    all.insert(
+        "ArtifactList".to_owned(),
+        object(&[("items", summaries)], &[]),
+    );
     let mut full = meta.to_vec();
     // Its fields are those of the inspection as it is stored, which grows with the host.
     full.push(("inspection", json!({"type": "object"})));
@@ -179,7 +201,10 @@ fn artifacts(all: &mut Map<String, Value>) {
     all.insert("Artifact".to_owned(), object(&full, &[]));
     all.insert("Deleted".to_owned(), object(&[("digest", text())], &[]));
     let credential = [("username", text()), ("password", text())];
-    all.insert("RegistryRequest".to_owned(), object(&[("image", text())], &credential));
+    all.insert(
+        "RegistryRequest".to_owned(),
+        object(&[("image", text())], &credential),
+    );
     let pushed = [("image", text()), ("manifest", text())];
     all.insert("Pushed".to_owned(), object(&pushed, &[]));
 }
@@ -195,7 +220,10 @@ fn content(all: &mut Map<String, Value>) {
     let optional = json!({"type": ["string", "null"]});
     all.insert(
         "EmbeddedResource".to_owned(),
-        object(&[("uri", text()), ("body", body)], &[("mimeType", optional)]),
+        object(
+            &[("uri", text()), ("body", body)],
+            &[("mimeType", optional)],
+        ),
     );
     all.insert(
         "Part".to_owned(),
@@ -207,7 +235,10 @@ fn content(all: &mut Map<String, Value>) {
         ]}),
     );
     let parts = || list(reference("Part"));
-    let call = object(&[("id", text()), ("name", text()), ("arguments", text())], &[]);
+    let call = object(
+        &[("id", text()), ("name", text()), ("arguments", text())],
+        &[],
+    );
     let result = object(
         &[("id", text()), ("content", parts())],
         &[("isError", json!({"type": "boolean"}))],
@@ -215,8 +246,15 @@ fn content(all: &mut Map<String, Value>) {
     all.insert(
         "Message".to_owned(),
         object(
-            &[("role", json!({"enum": ["system", "user", "assistant", "tool"]}))],
-            &[("content", parts()), ("toolCalls", list(call)), ("toolResults", list(result))],
+            &[(
+                "role",
+                json!({"enum": ["system", "user", "assistant", "tool"]}),
+            )],
+            &[
+                ("content", parts()),
+                ("toolCalls", list(call)),
+                ("toolResults", list(result)),
+            ],
         ),
     );
 }
@@ -227,12 +265,22 @@ fn calls(all: &mut Map<String, Value>) {
     let optional = || json!({"type": ["string", "null"]});
     all.insert(
         "CallRequest".to_owned(),
-        object(&[], &[("arguments", json!({"type": "object"})), ("timeoutMs", timeout.clone())]),
+        object(
+            &[],
+            &[
+                ("arguments", json!({"type": "object"})),
+                ("timeoutMs", timeout.clone()),
+            ],
+        ),
     );
     all.insert(
         "CallResult".to_owned(),
         object(
-            &[("run", text()), ("content", parts()), ("isError", json!({"type": "boolean"}))],
+            &[
+                ("run", text()),
+                ("content", parts()),
+                ("isError", json!({"type": "boolean"})),
+            ],
             &[("structured", json!({}))],
         ),
     );
@@ -250,7 +298,12 @@ fn calls(all: &mut Map<String, Value>) {
     );
     // The fields of usage are those that the model's endpoint told.
     let usage = json!({"type": "object"});
-    let answer = [("run", text()), ("text", text()), ("content", parts()), ("usage", usage)];
+    let answer = [
+        ("run", text()),
+        ("text", text()),
+        ("content", parts()),
+        ("usage", usage),
+    ];
     all.insert("RunResult".to_owned(), object(&answer, &[]));
     all.insert(
         "RunEvents".to_owned(),

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::problem::Failure;
 use super::{openapi, operations};
 use crate::error::CallError;
-use crate::message::{Blob, EmbeddedResource, Message, Part, ResourceBody, Role, ToolCall, ToolResult};
+use crate::message::{
+    Blob, EmbeddedResource, Message, Part, ResourceBody, Role, ToolCall, ToolResult,
+};
 use crate::record::{CallRecord, Decision, LogLine, Outcome, RunSummary};
 
 /// A validator for one of the document's schemas.
@@ -19,7 +21,10 @@ fn validator(name: &str) -> jsonschema::Validator {
 
 fn fits(name: &str, document: &Value) {
     let validator = validator(name);
-    let errors: Vec<String> = validator.iter_errors(document).map(|e| e.to_string()).collect();
+    let errors: Vec<String> = validator
+        .iter_errors(document)
+        .map(|e| e.to_string())
+        .collect();
     assert!(errors.is_empty(), "{name}: {errors:?}\n{document:#}");
 }
 
@@ -30,7 +35,11 @@ fn every_route_is_described_with_typed_answers() {
     for operation in operations() {
         let method = operation.method.as_str().to_ascii_lowercase();
         let described = &document["paths"][operation.path][&method];
-        assert_eq!(described["operationId"], operation.id, "{} {method}", operation.path);
+        assert_eq!(
+            described["operationId"], operation.id,
+            "{} {method}",
+            operation.path
+        );
         assert!(ids.insert(operation.id), "{} is there twice", operation.id);
         for (status, answer) in described["responses"].as_object().unwrap() {
             for content in answer["content"].as_object().unwrap().values() {
@@ -39,7 +48,10 @@ fn every_route_is_described_with_typed_answers() {
         }
         let in_path = operation.path.matches('{').count();
         let parameters = described["parameters"].as_array().unwrap();
-        assert_eq!(parameters.iter().filter(|p| p["in"] == "path").count(), in_path);
+        assert_eq!(
+            parameters.iter().filter(|p| p["in"] == "path").count(),
+            in_path
+        );
     }
     assert!(ids.len() > 20, "{ids:?}");
 }
@@ -79,7 +91,10 @@ fn failures_are_as_described() {
 
 #[test]
 fn content_and_records_are_as_described() {
-    let blob = Blob { mime_type: "image/png".to_owned(), data: "abc".into() };
+    let blob = Blob {
+        mime_type: "image/png".to_owned(),
+        data: "abc".into(),
+    };
     let resource = |mime_type: Option<&str>, body| {
         Part::Resource(EmbeddedResource {
             uri: "file:///a".to_owned(),
@@ -97,8 +112,16 @@ fn content_and_records_are_as_described() {
     let message = Message {
         role: Role::Tool,
         content: parts.clone(),
-        tool_calls: vec![ToolCall { id: "1".into(), name: "n".into(), arguments: "{}".into() }],
-        tool_results: vec![ToolResult { id: "1".into(), content: parts, is_error: true }],
+        tool_calls: vec![ToolCall {
+            id: "1".into(),
+            name: "n".into(),
+            arguments: "{}".into(),
+        }],
+        tool_results: vec![ToolResult {
+            id: "1".into(),
+            content: parts,
+            is_error: true,
+        }],
     };
     fits("Message", &json!(message));
     let record = CallRecord {
@@ -111,7 +134,10 @@ fn content_and_records_are_as_described() {
         capability: "tools".to_owned(),
         target: "t_f".to_owned(),
         decision: Decision::Denied,
-        outcome: Outcome { code: "denied".to_owned(), message: Some("no".to_owned()) },
+        outcome: Outcome {
+            code: "denied".to_owned(),
+            message: Some("no".to_owned()),
+        },
         started_us: 1,
         duration_us: 2,
         request_bytes: 3,
