@@ -178,8 +178,11 @@ impl Artifacts {
                 .map_err(refused)?;
             inner.same(&output, &digest)?;
             let tenant = tenant.clone();
-            self.blocking(move |inner| inner.commit(&tenant, received, output))
-                .await??;
+            self.blocking(move |inner| {
+                inner.commit(&tenant, received, output)?;
+                inner.fits(&tenant, &digest)
+            })
+            .await??;
         } else {
             let tenant = tenant.clone();
             self.blocking(move |inner| inner.store.adopt(&tenant, &digest))
@@ -476,6 +479,23 @@ impl Inner {
             let _ = self.cache.remove(&digest);
         }
         stored
+    }
+
+    /// Maps what was just committed, and takes it back when it asks for more memory, tables or instances
+    /// than any sandbox has: it could never run.
+    fn fits(&self, tenant: &TenantName, digest: &Digest) -> Result<(), ArtifactError> {
+        let Err(error) = self.load(digest) else {
+            return Ok(());
+        };
+        self.store.release(tenant, digest)?;
+        self.cache
+            .remove(digest)
+            .map_err(ArtifactError::io("delete compiled code"))?;
+        Err(match error {
+            // Our own worker of this very version compiled it, so that the reason is the component's.
+            ArtifactError::Load { source, .. } => ArtifactError::Refused(source.to_string()),
+            other => other,
+        })
     }
 
     fn inspection(&self, digest: &Digest) -> Result<Arc<Inspection>, ArtifactError> {

@@ -11,7 +11,9 @@ use crate::sandbox::State;
 
 impl Host for State {
     async fn list(&mut self) -> wasmtime::Result<Result<Vec<AgentInfo>, Error>> {
-        if let Err(error) = self.guest.count_host_call() {
+        self.guest.count_host_call()?;
+        let any = self.guest.instance.grants.agents().next().is_some();
+        if let Err(error) = self.guest.check_granted("agents", any) {
             return Ok(Err(error.into()));
         }
         let view = self.guest.core.directory.view(&self.guest.context.tenant);
@@ -30,6 +32,7 @@ impl Host for State {
         agent: String,
         messages: Vec<Message>,
     ) -> wasmtime::Result<Result<Vec<Part>, Error>> {
+        self.guest.count_host_call()?;
         let result = async {
             let agent: Name = agent
                 .parse()
@@ -38,7 +41,7 @@ impl Host for State {
                 agent,
                 messages: all(messages),
             };
-            self.guest.effect(request)?.await?.into_agent()
+            self.guest.effect(request).await?.into_agent()
         };
         Ok(result
             .await

@@ -26,7 +26,9 @@ fn model_name(text: &str) -> Result<Name, CallError> {
 
 impl Host for State {
     async fn list(&mut self) -> wasmtime::Result<Result<Vec<ModelInfo>, Error>> {
-        if let Err(error) = self.guest.count_host_call() {
+        self.guest.count_host_call()?;
+        let any = self.guest.instance.grants.models().next().is_some();
+        if let Err(error) = self.guest.check_granted("models", any) {
             return Ok(Err(error.into()));
         }
         let view = self.guest.core.directory.view(&self.guest.context.tenant);
@@ -44,13 +46,14 @@ impl Host for State {
         &mut self,
         request: ModelRequest,
     ) -> wasmtime::Result<Result<Completion, Error>> {
+        self.guest.count_host_call()?;
         let result = async {
             let model = model_name(&request.model)?;
             let request = Request::Complete {
                 model,
                 request: request.into(),
             };
-            self.guest.effect(request)?.await?.into_completion()
+            self.guest.effect(request).await?.into_completion()
         };
         Ok(result.await.map(Into::into).map_err(Into::into))
     }
@@ -59,6 +62,7 @@ impl Host for State {
         &mut self,
         request: ModelRequest,
     ) -> wasmtime::Result<Result<Resource<OpenStream>, Error>> {
+        self.guest.count_host_call()?;
         let result = async {
             if self.guest.open_streams >= OPEN_STREAMS {
                 return Err(CallError::limit(name::OPEN_STREAMS, OPEN_STREAMS as u64));
@@ -68,7 +72,7 @@ impl Host for State {
                 model,
                 request: request.into(),
             };
-            self.guest.effect(request)?.await?.into_stream()
+            self.guest.effect(request).await?.into_stream()
         };
         match result.await {
             Ok(stream) => {
@@ -86,9 +90,7 @@ impl HostCompletionStream for State {
         &mut self,
         stream: Resource<OpenStream>,
     ) -> wasmtime::Result<Result<Option<CompletionEvent>, Error>> {
-        if let Err(error) = self.guest.count_host_call() {
-            return Ok(Err(error.into()));
-        }
+        self.guest.count_host_call()?;
         let event = self.table.get_mut(&stream)?.0.next().await;
         Ok(match event {
             Some(Ok(event)) => Ok(Some(event.into())),

@@ -11,14 +11,7 @@ use crate::sandbox::State;
 impl State {
     fn emit_event(&mut self, event: OutputEvent, size: usize) -> Result<(), CallError> {
         let guest = &mut self.guest;
-        guest.count_host_call()?;
-        if !guest.instance.grants.output() {
-            return Err(CallError::denied(
-                "output",
-                "output",
-                "not granted to this component",
-            ));
-        }
+        guest.check_granted("output", guest.instance.grants.output())?;
         guest.emitted = guest.emitted.saturating_add(size as u64);
         let most = guest.instance.limits.output_bytes;
         if guest.emitted > most {
@@ -33,6 +26,7 @@ impl State {
 
 impl Host for State {
     async fn emit(&mut self, part: Part) -> wasmtime::Result<Result<(), Error>> {
+        self.guest.count_host_call()?;
         let part = message::Part::from(part);
         let size = part.size();
         Ok(self
@@ -41,6 +35,7 @@ impl Host for State {
     }
 
     async fn progress(&mut self, report: ProgressReport) -> wasmtime::Result<Result<(), Error>> {
+        self.guest.count_host_call()?;
         let size = report.message.as_ref().map_or(0, String::len);
         let progress = Progress {
             done: report.done,

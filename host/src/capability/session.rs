@@ -8,15 +8,8 @@ use crate::sandbox::{Guest, State};
 use crate::session::SessionKey;
 
 impl Guest {
-    fn session_key(&mut self) -> Result<Option<SessionKey>, CallError> {
-        self.count_host_call()?;
-        if !self.instance.grants.session() {
-            return Err(CallError::denied(
-                "session",
-                "session",
-                "not granted to this component",
-            ));
-        }
+    fn session_key(&self) -> Result<Option<SessionKey>, CallError> {
+        self.check_granted("session", self.instance.grants.session())?;
         Ok(self.context.session.as_ref().map(|session| SessionKey {
             tenant: self.context.tenant.clone(),
             agent: self.instance.name.clone(),
@@ -27,6 +20,7 @@ impl Guest {
 
 impl Host for State {
     async fn history(&mut self, most: u32) -> wasmtime::Result<Result<Vec<Message>, Error>> {
+        self.guest.count_host_call()?;
         let key = match self.guest.session_key() {
             Ok(Some(key)) => key,
             Ok(None) => return Ok(Ok(Vec::new())),
@@ -37,6 +31,7 @@ impl Host for State {
     }
 
     async fn append(&mut self, messages: Vec<Message>) -> wasmtime::Result<Result<(), Error>> {
+        self.guest.count_host_call()?;
         let result = async {
             let key = self
                 .guest

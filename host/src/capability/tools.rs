@@ -46,7 +46,9 @@ fn request(call: CallRequest) -> Result<Request, CallError> {
 
 impl Host for State {
     async fn list(&mut self) -> wasmtime::Result<Result<Vec<Function>, Error>> {
-        if let Err(error) = self.guest.count_host_call() {
+        self.guest.count_host_call()?;
+        let any = !self.guest.instance.grants.tools().is_empty();
+        if let Err(error) = self.guest.check_granted("tools", any) {
             return Ok(Err(error.into()));
         }
         let view = self.guest.core.directory.view(&self.guest.context.tenant);
@@ -78,8 +80,9 @@ impl Host for State {
     }
 
     async fn call(&mut self, call: CallRequest) -> wasmtime::Result<Result<CallResult, Error>> {
+        self.guest.count_host_call()?;
         let result = async {
-            let reply = self.guest.effect(request(call)?)?.await?;
+            let reply = self.guest.effect(request(call)?).await?;
             reply.into_function()
         };
         Ok(result.await.map(Into::into).map_err(Into::into))
@@ -89,13 +92,18 @@ impl Host for State {
         &mut self,
         calls: Vec<CallRequest>,
     ) -> wasmtime::Result<Vec<Result<CallResult, Error>>> {
+        self.guest.count_host_call()?;
         if calls.len() > FAN_OUT {
             let error = CallError::limit(name::FAN_OUT, FAN_OUT as u64);
             return Ok(calls.iter().map(|_| Err(error.clone().into())).collect());
         }
+        // Each of them counts, and the one that was counted above is the first.
+        for _ in calls.iter().skip(1) {
+            self.guest.count_host_call()?;
+        }
         let started: Vec<_> = calls
             .into_iter()
-            .map(|call| request(call).and_then(|request| self.guest.effect(request)))
+            .map(|call| request(call).map(|request| self.guest.effect(request)))
             .collect();
         let results = join_all(
             started
