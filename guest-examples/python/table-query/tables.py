@@ -1,6 +1,9 @@
 """Tables in memory, without I/O beyond reading one file."""
 
 import csv
+
+# Only modules that are loaded while the component is built are in it, and codecs are loaded by name.
+import encodings.utf_8_sig  # noqa: F401
 import io
 import json
 from pathlib import Path
