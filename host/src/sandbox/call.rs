@@ -167,6 +167,8 @@ pub(super) async fn run<T>(
         .core
         .finish_sandbox(&state.guest, &log, state.cpu.used(), state.limiter.memory());
     match outcome {
+        // A guest that answers because what it waited for was canceled has not answered.
+        Some(Ok(_)) if context.cancel.is_cancelled() => Err(CallError::Canceled),
         Some(Ok(Ok(value))) => Ok(value),
         Some(Ok(Err(error))) => Err(classify(error, state)),
         Some(Err(_)) => Err(CallError::Failed(

@@ -74,7 +74,7 @@ pub(crate) async fn http_endless(host: TestHost) {
             Some(Ok(frame)) => read += frame.data_ref().map_or(0, bytes::Bytes::len) as u64,
             Some(Err(error)) => {
                 assert!(
-                    error.to_string().contains("BodySize"),
+                    error.to_string().contains("exceeds limit"),
                     "{error:?} ({error})"
                 );
                 break;

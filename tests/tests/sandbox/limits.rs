@@ -143,7 +143,12 @@ pub(crate) async fn output(host: TestHost) {
     assert!(call("text", "bytes", MIB).await.is_ok());
     for function in ["text", "binary"] {
         let answer = call(function, "bytes", 2 * MIB).await;
-        assert_eq!(answer, limit("output-bytes", MIB), "{function}");
+        // wasmtime counts 40 bytes for each byte of a list: `docs/limits.md` says what that means.
+        let first = match function {
+            "text" => limit("output-bytes", MIB),
+            _ => limit("host-call-bytes", HOST_CALL_BYTES as u64),
+        };
+        assert_eq!(answer, first, "{function}");
         // What does not even fit through the door.
         let answer = call(function, "bytes", 16 * MIB).await;
         let most = HOST_CALL_BYTES as u64;
