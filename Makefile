@@ -12,7 +12,7 @@ setup: ## install whatever building and testing needs and is missing
 
 .PHONY: build
 build: setup ## the ringfence command, in target/debug
-	$(CARGO) build --locked -p ringfence
+	$(CARGO) build --locked --workspace
 
 .PHONY: demo
 demo: build ## an agent at work on real files, with tools in other languages
@@ -29,19 +29,17 @@ lint: setup ## formatting, clippy, licences, vendored WIT
 test-rust: setup ## unit, property and whole-system tests
 	$(CARGO) test --locked --workspace
 
+.PHONY: test-guests
+test-guests: setup ## the built-in chat agent, natively
+	cd builtin && $(CARGO) test --locked
+
 .PHONY: test-clients
 test-clients: build ## clients that we did not write, against a real host
-	$(CARGO) build --locked -p ringfence-test-guests
 	@tests/clients/run
 
 .PHONY: test-conformance
 test-conformance: build ## the MCP conformance suite, both versions
-	$(CARGO) build --locked -p ringfence-test-guests
 	@tests/conformance/run
-
-.PHONY: bench
-bench: setup ## the table of docs/benchmarks.md; ONLY=name runs one
-	$(CARGO) run --locked --release -p ringfence-bench -- $(if $(ONLY),--only $(ONLY))
 
 .PHONY: fmt
 fmt: ## format the Rust code

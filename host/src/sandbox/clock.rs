@@ -1,8 +1,8 @@
 //! Clocks for guests that were not granted `clocks`: they stand still.
 //!
 //! A clock is a side channel and makes runs differ, so it is a capability. WASI has no way to refuse
-//! a clock, so the wall clock reads the Unix epoch and the monotonic clock zero. Waiting still works:
-//! a wait is a difference of two readings.
+//! a clock, so the wall clock reads the Unix epoch and the monotonic clock one second (Go's runtime gives
+//! up on zero). Waiting still works: a wait is a difference of two readings.
 
 use std::time::Duration;
 
@@ -26,6 +26,6 @@ impl HostMonotonicClock for StoppedClock {
     }
 
     fn now(&self) -> u64 {
-        0
+        1_000_000_000
     }
 }

@@ -13,7 +13,7 @@ pub(crate) async fn ambient(host: TestHost) {
     assert_eq!(value("env_vars").await, json!([]));
     assert_eq!(value("arguments").await, json!([]));
     assert_eq!(value("wall_ms").await, 0);
-    assert_eq!(value("monotonic_ns").await, 0);
+    assert_eq!(value("monotonic_ns").await, 1_000_000_000);
     let folder = call("initial_cwd", json!({})).await.unwrap();
     assert!(
         folder
