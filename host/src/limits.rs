@@ -125,6 +125,8 @@ impl Limits {
     pub const AGENT: Limits = Limits {
         cpu: Duration::from_secs(30),
         wall: Duration::from_secs(600),
+        // Reading a model's stream takes one for every piece.
+        host_calls: 100_000,
         ..Limits::TOOL
     };
 

@@ -339,15 +339,16 @@ mod tests {
         let write = |name: &str| fs::write(folder.path().join(name), "x").unwrap();
         fs::create_dir(folder.path().join("below")).unwrap();
         fs::create_dir(folder.path().join(".git")).unwrap();
-        [
+        for name in [
             "a.yaml",
             "below/b.yml",
             "c.json",
             "d.txt",
             ".e.yaml",
             ".git/f.yaml",
-        ]
-        .map(write);
+        ] {
+            write(name);
+        }
         let found = scan(folder.path()).unwrap();
         assert_eq!(
             found.into_keys().collect::<Vec<_>>(),

@@ -116,15 +116,12 @@ impl Directory {
 
     /// The permits for calls of a tenant.
     pub fn gate(&self, tenant: &TenantName) -> Arc<Semaphore> {
-        if let Some(entry) = self.tenants.read().get(tenant) {
-            return entry.gate.clone();
+        // A tenant that has nothing is not remembered: whoever may enter every tenant could otherwise
+        // fill the map with names.
+        match self.tenants.read().get(tenant) {
+            Some(entry) => entry.gate.clone(),
+            None => Arc::new(Semaphore::new(TENANT_CONCURRENCY)),
         }
-        self.tenants
-            .write()
-            .entry(tenant.clone())
-            .or_insert_with(Tenant::new)
-            .gate
-            .clone()
     }
 
     /// Tells when the tenant's tools, agents or models change: the value is a revision that only grows.

@@ -63,7 +63,7 @@ pub struct ModelClient {
 
 #[derive(Debug)]
 enum Kind {
-    Endpoint(Endpoint),
+    Endpoint(Box<Endpoint>),
     Scripted(Script),
 }
 
@@ -131,7 +131,7 @@ impl ModelClient {
             for reference in secrets.chain(key) {
                 egress.secrets().check(reference)?;
             }
-            Ok::<_, ModelError>(Kind::Endpoint(Endpoint {
+            Ok::<_, ModelError>(Kind::Endpoint(Box::new(Endpoint {
                 dialect,
                 egress: egress.clone(),
                 allowed: Allowed::endpoint(&url, scope, headers)?,
@@ -143,7 +143,7 @@ impl ModelClient {
                     total: attempt,
                 },
                 retry,
-            }))
+            })))
         };
         let kind = match &spec.provider {
             Provider::OpenAi {

@@ -122,10 +122,13 @@ fn mentions_header(schema: &Map<String, Value>) -> bool {
         .any(|(key, value)| key == "x-mcp-header" || within(value))
 }
 
+/// An endpoint: a tenant's own, or that of one of its tools.
+type Endpoint = (TenantName, Option<Name>);
+
 /// Lists of all endpoints that were asked for.
 #[derive(Default)]
 pub(super) struct Listings {
-    kept: RwLock<HashMap<(TenantName, Option<Name>), Arc<Listing>>>,
+    kept: RwLock<HashMap<Endpoint, Arc<Listing>>>,
 }
 
 impl Listings {
