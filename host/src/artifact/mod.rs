@@ -484,7 +484,7 @@ impl Inner {
     /// Maps what was just committed, and takes it back when it asks for more memory, tables or instances
     /// than any sandbox has: it could never run.
     fn fits(&self, tenant: &TenantName, digest: &Digest) -> Result<(), ArtifactError> {
-        let Err(error) = self.load(digest) else {
+        let Err(error) = self.map(digest) else {
             return Ok(());
         };
         self.store.release(tenant, digest)?;
@@ -510,6 +510,15 @@ impl Inner {
 
     /// Maps the compiled code, if it is there and whole.
     fn load(&self, digest: &Digest) -> Result<Option<Arc<Prepared>>, ArtifactError> {
+        let prepared = self.map(digest)?;
+        if let Some(prepared) = &prepared {
+            self.loaded.insert(*digest, Arc::clone(prepared));
+        }
+        Ok(prepared)
+    }
+
+    /// As [`Self::load`], without keeping it.
+    fn map(&self, digest: &Digest) -> Result<Option<Arc<Prepared>>, ArtifactError> {
         let inspection = self.inspection(digest)?;
         let Some(file) = self.cache.verified(digest) else {
             return Ok(None);
@@ -519,13 +528,11 @@ impl Inner {
             source: e.into_boxed_dyn_error(),
         })?;
         tracing::debug!(%digest, bytes = file.size, "mapped a component");
-        let prepared = Arc::new(Prepared {
+        Ok(Some(Arc::new(Prepared {
             digest: *digest,
             component,
             inspection,
-        });
-        self.loaded.insert(*digest, Arc::clone(&prepared));
-        Ok(Some(prepared))
+        })))
     }
 }
 
