@@ -18,6 +18,7 @@ use crate::record::{RecordError, Records};
 use crate::sandbox::Sandboxes;
 use crate::session::{SessionError, Sessions};
 use crate::telemetry::Metrics;
+use crate::telemetry::metrics::PoolUse;
 
 /// How long a run may take when its caller says nothing.
 pub const RUN_TIMEOUT: Duration = Duration::from_secs(600);
@@ -118,6 +119,15 @@ impl Host {
     /// The records.
     pub fn records(&self) -> &Arc<Records> {
         &self.core.records
+    }
+
+    /// Brings the gauges of the pool up to date.
+    pub(crate) fn read_pool(&self) {
+        let pool = self.core.sandboxes.pool();
+        self.core.metrics.pool(PoolUse {
+            used: pool.components,
+            size: pool.sandboxes_max,
+        });
     }
 
     /// The counters.

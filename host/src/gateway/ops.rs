@@ -46,6 +46,7 @@ pub(super) fn metrics(
     if method != Method::GET && method != Method::HEAD {
         return Problem::method("GET");
     }
+    shared.host.read_pool();
     match shared.host.metrics().encode() {
         Ok(text) => {
             let mut response = Response::new(Body::from(text));

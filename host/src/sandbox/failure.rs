@@ -24,6 +24,7 @@ pub(super) fn classify(error: wasmtime::Error, state: &State) -> CallError {
         return typed.clone();
     }
     if let Some(exhausted) = engine::pool_exhausted(&error) {
+        state.guest.core.metrics.pool_exhausted();
         return exhausted;
     }
     if matches!(error.downcast_ref::<Trap>(), Some(Trap::Interrupt)) {

@@ -12,7 +12,7 @@ use crate::artifact::{Artifacts, Prepared};
 use crate::cache::BoundedCache;
 use crate::capability;
 use crate::capability::bindings::AgentPre;
-use crate::engine::Engine;
+use crate::engine::{Engine, PoolMetrics};
 use crate::error::CallError;
 use crate::function::Function;
 
@@ -51,6 +51,11 @@ impl Sandboxes {
             artifacts,
             programs: BoundedCache::new(LINKED_PROGRAMS),
         })
+    }
+
+    /// What the pool holds now.
+    pub(crate) fn pool(&self) -> PoolMetrics {
+        self.engine.metrics()
     }
 
     /// The component, compiled and linked; from the cache where it can be.
