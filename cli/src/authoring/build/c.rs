@@ -44,6 +44,9 @@ pub(super) fn build(job: &Job<'_>, world: Option<&World>) -> Result<Vec<u8>> {
             "-Wall",
         ])
         .arg(format!("-ffile-prefix-map={}=.", job.folder.display()))
+        // The libc that zig builds and keeps holds debug information with the folder of whichever
+        // project came first.
+        .arg("-Wl,--strip-debug")
         .arg("-I")
         .arg(&generated)
         .env("ZIG_GLOBAL_CACHE_DIR", &zig_cache)
