@@ -25,8 +25,12 @@ test: setup lint test-rust test-guests test-clients test-conformance ## every ch
 lint: setup ## formatting, clippy, licences, vendored WIT
 	@scripts/lint
 
+.PHONY: cluster-programs
+cluster-programs: setup # Kubernetes' control plane, built once
+	@tests/cluster/setup control-plane
+
 .PHONY: test-rust
-test-rust: setup ## unit, property and whole-system tests
+test-rust: cluster-programs ## unit, property and whole-system tests
 	$(CARGO) test --locked --workspace
 
 .PHONY: test-guests

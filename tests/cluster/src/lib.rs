@@ -1,0 +1,38 @@
+//! A real Kubernetes for tests: etcd, API server and controller manager as child processes on the loopback,
+//! from the binaries that `tests/cluster/setup` builds. Nothing of it outlives the process that started it.
+//!
+//! ```no_run
+//! # async fn test() {
+//! let cluster = ringfence_test_cluster::shared().await;
+//! let namespace = cluster.temp_namespace().await.unwrap();
+//! let pods: kube::Api<k8s_openapi::api::core::v1::Pod> =
+//!     kube::Api::namespaced(cluster.client().await.unwrap(), &namespace);
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod api_server;
+mod control_plane;
+mod controller_manager;
+mod error;
+mod etcd;
+mod folder;
+mod identity;
+mod image;
+mod kubectl;
+mod namespace;
+mod network;
+mod node;
+mod pki;
+mod ports;
+mod process;
+mod programs;
+mod tar;
+
+pub use control_plane::{ControlPlane, Settings, shared};
+pub use error::Error;
+pub use image::Image;
+pub use network::Subnet;
+pub use node::Node;
+pub use programs::VERSION;
