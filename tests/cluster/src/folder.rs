@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use crate::Error;
 
 /// The programs of the cluster are killed at the same moment, and one may still write: hence the second try.
-const REMOVE: &str = r#"cat; rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }"#;
+/// What else is to be done stands in a script of the folder.
+const REMOVE: &str = r#"cat; [ ! -f "$1/at-end.sh" ] || sh "$1/at-end.sh"; rm -rf -- "$1" || { sleep 1; rm -rf -- "$1"; }"#;
 
 /// A temporary folder. A shared control plane lives in a static and is never dropped, and a test binary may
 /// be killed: a shell that waits for the end of its standard input removes the folder then.

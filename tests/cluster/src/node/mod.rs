@@ -46,7 +46,6 @@ pub struct Node {
     /// Its end is the end of every process within, and of every mount and address.
     namespaces: Process,
     control_plane: ControlPlane,
-    _control_groups: ControlGroups,
     folder: Folder,
     kubelet_program: Program,
 }
@@ -67,7 +66,7 @@ impl Node {
         let folder = Folder::new()?;
         let namespaces = namespaces(&folder).await?;
         let network = Network::attach(namespaces.id()).await?;
-        let control_groups = ControlGroups::new(network.device())?;
+        control_groups(&folder, network)?;
         let control_plane = ControlPlane::start_with(Settings {
             address: network.host().into(),
             services: network.services(),
@@ -100,7 +99,6 @@ impl Node {
             _containerd: containerd,
             namespaces,
             control_plane,
-            _control_groups: control_groups,
             folder,
             kubelet_program,
         };
@@ -193,6 +191,41 @@ async fn namespaces(folder: &Folder) -> Result<Process, Error> {
     })?;
     process.ready(DEADLINE, async || ready.exists()).await?;
     Ok(process)
+}
+
+/// Makes the control groups of the node's Pods, one in each hierarchy, and sees to their removal.
+fn control_groups(folder: &Folder, network: Network) -> Result<(), Error> {
+    let root = Path::new("/sys/fs/cgroup");
+    let name = network.device();
+    let unified = root.join("cgroup.procs").exists();
+    let hierarchies = fs::read_dir(root).into_iter().flatten().flatten();
+    let groups: Vec<PathBuf> = if unified {
+        vec![root.join(name)]
+    } else {
+        hierarchies
+            .map(|hierarchy| hierarchy.path())
+            .filter(|hierarchy| hierarchy.join("cgroup.procs").exists())
+            .map(|hierarchy| hierarchy.join(&name))
+            .collect()
+    };
+    let list: Vec<_> = groups
+        .iter()
+        .map(|group| group.display().to_string())
+        .collect();
+    // They can be removed when the last process in them is gone, a moment after it was killed.
+    let remove = format!(
+        "for i in $(seq 50); do\n\
+         find {0} -depth -type d -exec rmdir {{}} + 2>/dev/null && exit\n\
+         ls -d {0} >/dev/null 2>&1 || exit\n\
+         sleep 0.1\n\
+         done\n",
+        list.join(" ")
+    );
+    folder.write("at-end.sh", &remove)?;
+    for path in groups {
+        fs::create_dir_all(&path).map_err(|source| Error::Write { path, source })?;
+    }
+    Ok(())
 }
 
 async fn import(folder: &Folder, namespaces: u32, image: &Image) -> Result<(), Error> {
@@ -328,52 +361,4 @@ impl Starter<'_> {
             inside: Some(self.inside),
         }
     }
-}
-
-/// The control groups of the node's Pods, one in each hierarchy. They are the machine's: what an earlier
-/// node left, whose process was killed, is removed when a new one takes its number.
-struct ControlGroups(String);
-
-impl ControlGroups {
-    fn new(name: String) -> Result<Self, Error> {
-        let groups = Self(name);
-        groups.remove();
-        for path in groups.paths() {
-            fs::create_dir_all(&path).map_err(|source| Error::Write { path, source })?;
-        }
-        Ok(groups)
-    }
-
-    fn paths(&self) -> Vec<PathBuf> {
-        let root = Path::new("/sys/fs/cgroup");
-        if root.join("cgroup.procs").exists() {
-            return vec![root.join(&self.0)];
-        }
-        let hierarchies = fs::read_dir(root).into_iter().flatten().flatten();
-        hierarchies
-            .map(|hierarchy| hierarchy.path())
-            .filter(|hierarchy| hierarchy.join("cgroup.procs").exists())
-            .map(|hierarchy| hierarchy.join(&self.0))
-            .collect()
-    }
-
-    fn remove(&self) {
-        self.paths().iter().for_each(|path| remove_groups(path));
-    }
-}
-
-impl Drop for ControlGroups {
-    fn drop(&mut self) {
-        self.remove();
-    }
-}
-
-/// Removes a control group and those in it. One that still holds a process stays.
-fn remove_groups(group: &Path) {
-    for inner in fs::read_dir(group).into_iter().flatten().flatten() {
-        if inner.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_groups(&inner.path());
-        }
-    }
-    let _ = fs::remove_dir(group);
 }
