@@ -195,10 +195,8 @@ async fn outgoing(
     };
     let response = context
         .bound(async { Ok(core.egress.send(&allowed, request, timeouts).await?) })
-        .await;
-    core.metrics
-        .egress(response.as_ref().err().map_or("ok", CallError::code));
-    Ok(response?.map(|body| {
+        .await?;
+    Ok(response.map(|body| {
         let body = body.map_err(|error| body::broken(&error));
         body::bounded(body.boxed_unsync(), limits.input_bytes, None::<()>)
     }))

@@ -68,8 +68,9 @@ impl Host {
     pub fn new(parts: Parts) -> Result<Self, StartError> {
         let records = Arc::new(Records::open(&parts.data.join("records"))?);
         let sessions = Sessions::open(&parts.data.join("sessions.sqlite"))?;
-        let sandboxes = Sandboxes::new(parts.engine, parts.artifacts.clone())
-            .map_err(|error| StartError::Link(error.into()))?;
+        let sandboxes =
+            Sandboxes::new(parts.engine, parts.artifacts.clone(), parts.metrics.clone())
+                .map_err(|error| StartError::Link(error.into()))?;
         let directory = Arc::new(Directory::default());
         let core = Arc::new_cyclic(|core| Core {
             stack: mediation::build(

@@ -151,20 +151,26 @@ impl LocalHost {
             None => Binding::local(listener)?,
         };
         let engine = Engine::new(PoolSize::new(options.sandboxes))?;
+        let metrics = Arc::new(Metrics::new());
         let settings = ArtifactSettings {
+            metrics: metrics.clone(),
             registries: options.registries,
             ..ArtifactSettings::new(options.launcher)
         };
         let artifacts = Artifacts::open(&data.path().join("artifacts"), engine.clone(), settings)?;
         let secrets = Secrets::new(options.secrets);
-        let egress = Egress::new(&EgressSettings::default(), secrets)
+        let egress_settings = EgressSettings {
+            metrics: metrics.clone(),
+            ..EgressSettings::default()
+        };
+        let egress = Egress::new(&egress_settings, secrets)
             .map_err(|error| LocalError::Tls(error.into()))?;
         let host = Host::new(Parts {
             data: data.path().to_owned(),
             engine,
             artifacts: Arc::new(artifacts.clone()),
             egress: egress.clone(),
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             stages: Stages::default(),
         })?;
         let offers = Offers::new(options.folders)?;

@@ -88,16 +88,24 @@ fn shared() -> &'static Shared {
         let secret = data.path().join("secret");
         std::fs::write(&secret, TestHost::SECRET).unwrap();
         let engine = Engine::new(PoolSize::new(SANDBOXES)).unwrap();
-        let settings = ArtifactSettings::new(Launcher::this_program(WORKER).unwrap());
+        let metrics = Arc::new(Metrics::new());
+        let settings = ArtifactSettings {
+            metrics: metrics.clone(),
+            ..ArtifactSettings::new(Launcher::this_program(WORKER).unwrap())
+        };
         let artifacts =
             Artifacts::open(&data.path().join("artifacts"), engine.clone(), settings).unwrap();
         let secrets = Secrets::new([AllowedSecret(SecretRef::File(secret.clone()))]);
+        let egress = EgressSettings {
+            metrics: metrics.clone(),
+            ..EgressSettings::default()
+        };
         let host = Host::new(Parts {
             data: data.path().to_owned(),
             engine: engine.clone(),
             artifacts: Arc::new(artifacts),
-            egress: Egress::new(&EgressSettings::default(), secrets).unwrap(),
-            metrics: Arc::new(Metrics::new()),
+            egress: Egress::new(&egress, secrets).unwrap(),
+            metrics,
             stages: Stages::default(),
         })
         .unwrap();

@@ -19,6 +19,8 @@ mod harm;
 mod http;
 #[path = "sandbox/limits.rs"]
 mod limits;
+#[path = "sandbox/metrics.rs"]
+mod metrics;
 #[path = "sandbox/neighbours.rs"]
 mod neighbours;
 #[path = "sandbox/nested_limits.rs"]
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     calls::add(&mut tests);
     files::add(&mut tests);
     http::add(&mut tests);
+    metrics::add(&mut tests);
     neighbours::add(&mut tests);
     records::add(&mut tests);
     time::add(&mut tests);

@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use super::files;
 use super::jail::Limits;
 use super::worker::{ANSWER, Answer, Compiled, Task};
+use crate::telemetry::Metrics;
 
 /// Bytes of address space of a worker.
 pub const COMPILE_MEMORY_BYTES: u64 = 2 << 30;
@@ -148,6 +149,7 @@ pub(super) struct Compiler {
     running: Semaphore,
     waiting: AtomicUsize,
     tenants: Arc<Mutex<HashMap<TenantName, usize>>>,
+    metrics: Arc<Metrics>,
 }
 
 /// A compiled component, not yet in its place.
@@ -158,11 +160,12 @@ pub(super) struct Output {
 }
 
 impl Compiler {
-    pub(super) fn new(launcher: Launcher, limits: CompileLimits) -> Self {
+    pub(super) fn new(launcher: Launcher, limits: CompileLimits, metrics: Arc<Metrics>) -> Self {
         Self {
             running: Semaphore::new(limits.concurrency.max(1)),
             waiting: AtomicUsize::new(0),
             tenants: Arc::default(),
+            metrics,
             launcher,
             limits,
         }
@@ -195,14 +198,17 @@ impl Compiler {
         let output = self.run(input, input_bytes, temp).await;
         let took = started.elapsed();
         match &output {
-            Ok(done) => tracing::info!(
-                digest = %done.compiled.digest,
-                code_bytes = done.compiled.size,
-                milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                landlock = done.compiled.held.landlock,
-                seccomp = done.compiled.held.seccomp,
-                "compiled a component"
-            ),
+            Ok(done) => {
+                self.metrics.compiled(took);
+                tracing::info!(
+                    digest = %done.compiled.digest,
+                    code_bytes = done.compiled.size,
+                    milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                    landlock = done.compiled.held.landlock,
+                    seccomp = done.compiled.held.seccomp,
+                    "compiled a component"
+                );
+            }
             Err(error) => tracing::info!(%error, "refused to compile a component"),
         }
         output
@@ -405,7 +411,7 @@ mod tests {
             queue,
             ..CompileLimits::default()
         };
-        Compiler::new(Launcher::new("/nonexistent", []), limits)
+        Compiler::new(Launcher::new("/nonexistent", []), limits, Arc::default())
     }
 
     #[test]

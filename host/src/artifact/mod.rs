@@ -44,6 +44,8 @@ pub use store::{ARTIFACT_BYTES, ArtifactMeta, ImagePin, STORE_BYTES, StoreLimits
 pub use upload::{UPLOAD_IDLE, UPLOADS, Upload};
 
 use crate::engine::Engine;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::CacheResult;
 
 /// What can be set.
 #[derive(Debug, Clone)]
@@ -58,6 +60,8 @@ pub struct ArtifactSettings {
     pub registries: RegistrySettings,
     /// Components that stay mapped after use.
     pub loaded: usize,
+    /// The counters that looks into the cache and the compiler feed.
+    pub metrics: Arc<Metrics>,
 }
 
 impl ArtifactSettings {
@@ -69,6 +73,7 @@ impl ArtifactSettings {
             compile: CompileLimits::default(),
             registries: RegistrySettings::default(),
             loaded: LOADED_COMPONENTS,
+            metrics: Arc::default(),
         }
     }
 }
@@ -96,6 +101,7 @@ struct Inner {
     registries: Arc<RegistrySettings>,
     loaded: Recent<Prepared>,
     uploads: Semaphore,
+    metrics: Arc<Metrics>,
     flights: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
 }
 
@@ -127,10 +133,15 @@ impl Artifacts {
             engine,
             store,
             cache,
-            compiler: compile::Compiler::new(settings.launcher, settings.compile),
+            compiler: compile::Compiler::new(
+                settings.launcher,
+                settings.compile,
+                settings.metrics.clone(),
+            ),
             registries: Arc::new(settings.registries),
             loaded: Recent::new(settings.loaded),
             uploads: Semaphore::new(UPLOADS),
+            metrics: settings.metrics,
             flights: Mutex::default(),
         })))
     }
@@ -354,28 +365,38 @@ impl Artifacts {
     pub async fn prepare(&self, digest: &Digest) -> Result<Arc<Prepared>, ArtifactError> {
         let inner = &self.0;
         if let Some(prepared) = inner.loaded.get(digest) {
+            inner.metrics.artifact_cache(CacheResult::Memory);
             return Ok(prepared);
         }
         let flight = inner.flight(digest);
         let _flight = flight.lock().await;
         if let Some(prepared) = inner.loaded.get(digest) {
+            inner.metrics.artifact_cache(CacheResult::Memory);
             return Ok(prepared);
         }
         let digest = *digest;
-        let (found, failure) = match self.blocking(move |inner| inner.load(&digest)).await? {
-            Ok(found) => (found, None),
-            Err(error) => (None, Some(error)),
-        };
-        if let Some(prepared) = found {
-            return Ok(prepared);
-        }
-        match failure {
-            Some(ArtifactError::Load { source, .. }) => {
+        match self.blocking(move |inner| inner.load(&digest)).await? {
+            Ok(Some(prepared)) => {
+                inner.metrics.artifact_cache(CacheResult::Disk);
+                return Ok(prepared);
+            }
+            Ok(None) => {}
+            Err(ArtifactError::Load { source, .. }) => {
                 tracing::warn!(%digest, error = %source, "compiled code does not load; compiling again");
             }
-            Some(other) => return Err(other),
-            None => {}
+            Err(other) => return Err(other),
         }
+        let prepared = self.compile_again(digest).await;
+        inner.metrics.artifact_cache(match &prepared {
+            Ok(_) => CacheResult::Compiled,
+            Err(_) => CacheResult::Failed,
+        });
+        prepared
+    }
+
+    /// Compiles what is stored, and maps it.
+    async fn compile_again(&self, digest: Digest) -> Result<Arc<Prepared>, ArtifactError> {
+        let inner = &self.0;
         let output = inner
             .compiler
             .compile(

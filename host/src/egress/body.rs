@@ -1,8 +1,9 @@
-//! Bodies: streamed, bounded in time, and counted.
+//! Bodies: streamed, bounded in time, and counted in `/metrics`.
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -14,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::error::{EgressError, TimedOut, root_cause};
+use crate::telemetry::Metrics;
 
 /// A body on its way out or in. The sandbox's `wasi:http` bodies have the same shape with another
 /// error, so that `map_err(..).boxed_unsync()` is all there is between the two.
@@ -59,6 +61,46 @@ pub async fn read(
     Ok(all.freeze())
 }
 
+/// A request body, counted as it is handed to the connection.
+pub(super) struct Sent {
+    inner: Body,
+    metrics: Arc<Metrics>,
+}
+
+impl Sent {
+    pub(super) fn new(inner: Body, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+}
+
+impl HttpBody for Sent {
+    type Data = Bytes;
+    type Error = EgressError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EgressError>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            self.metrics.egress_sent(data_bytes(frame));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+fn data_bytes(frame: &Frame<Bytes>) -> u64 {
+    frame.data_ref().map_or(0, Bytes::len) as u64
+}
+
 /// A response body with its deadlines. Dropping it closes the exchange.
 pub(super) struct Timed {
     inner: Incoming,
@@ -67,6 +109,7 @@ pub(super) struct Timed {
     waiting: Pin<Box<Sleep>>,
     end: Pin<Box<Sleep>>,
     failed: bool,
+    metrics: Arc<Metrics>,
     _in_flight: OwnedSemaphorePermit,
 }
 
@@ -76,6 +119,7 @@ impl Timed {
         host: String,
         between: Duration,
         end: Instant,
+        metrics: Arc<Metrics>,
         in_flight: OwnedSemaphorePermit,
     ) -> Self {
         Self {
@@ -85,6 +129,7 @@ impl Timed {
             waiting: Box::pin(tokio::time::sleep(between)),
             end: Box::pin(tokio::time::sleep_until(end)),
             failed: false,
+            metrics,
             _in_flight: in_flight,
         }
     }
@@ -109,6 +154,7 @@ impl HttpBody for Timed {
         }
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
+                this.metrics.egress_received(data_bytes(&frame));
                 this.waiting.as_mut().reset(Instant::now() + this.between);
                 Poll::Ready(Some(Ok(frame)))
             }

@@ -146,6 +146,11 @@ impl EgressError {
         )
     }
 
+    /// Stable name of what happened: that of the error which a caller gets.
+    pub fn code(&self) -> &'static str {
+        CallError::from(self.clone()).code()
+    }
+
     /// Finds the cause that the dialler or a body put into a chain of other errors.
     pub(super) fn find(error: &(dyn StdError + 'static)) -> Option<EgressError> {
         let mut next = Some(error);

@@ -9,7 +9,7 @@ use ringfence_api::HeaderSpec;
 
 use super::error::EgressError;
 use crate::limits::HTTP_HEADER_BYTES;
-use crate::secret::{Secret, SecretError, Secrets, describe};
+use crate::secret::{SecretError, Secrets, describe};
 
 /// Headers of one request or response.
 pub const MAX_HEADERS: usize = 128;
@@ -74,13 +74,13 @@ pub(super) fn check_size(headers: &HeaderMap) -> Result<(), EgressError> {
     Ok(())
 }
 
-/// Adds a destination's own headers, replacing those of the sender. Gives the secrets among them.
+/// Adds a destination's own headers, replacing those of the sender. Secrets among them are marked as
+/// sensitive.
 pub(super) fn inject(
     headers: &mut HeaderMap,
     specs: &[HeaderSpec],
     secrets: &Secrets,
-) -> Result<Vec<Secret>, EgressError> {
-    let mut used = Vec::new();
+) -> Result<(), EgressError> {
     for spec in specs {
         let name = HeaderName::from_bytes(spec.name.as_bytes()).map_err(|_| {
             EgressError::RequestBody(format!("header {:?} has no valid name", spec.name))
@@ -95,7 +95,6 @@ pub(super) fn inject(
                 })?;
                 value.set_sensitive(true);
                 headers.insert(name, value);
-                used.push(secret);
             }
             (Some(value), None) => {
                 let value = HeaderValue::from_str(value).map_err(|_| {
@@ -106,7 +105,7 @@ pub(super) fn inject(
             (None, None) => {}
         }
     }
-    Ok(used)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! - Redirects are answers like any other. [`Egress::send_following`] follows them for callers that
 //!   want that, and asks the allow-list again at each hop.
 //! - Headers that a destination's grant adds are read at the moment of sending and never leave here;
-//!   proxies of the environment are not used.
+//!   a response that echoes them is scrubbed. Proxies of the environment are not used.
 //!
 //! This is hyper's pooled client rather than reqwest: its connector sees every dial, so that the check
 //! and the connection cannot differ.
@@ -22,6 +22,7 @@ mod dial;
 mod error;
 mod headers;
 mod redirect;
+mod scrub;
 mod target;
 mod tls;
 
@@ -50,8 +51,10 @@ pub use tls::TlsError;
 
 use crate::limits::HTTP_HEADER_BYTES;
 use crate::secret::Secrets;
+use crate::telemetry::Metrics;
 use dial::{Bounded, Dialer};
 use error::root_cause;
+use scrub::{Scrubbed, Scrubber};
 
 /// Time until the head of a response is there, connecting included.
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -107,6 +110,8 @@ impl Timeouts {
 pub struct EgressSettings {
     /// PEM file of certificate authorities that are trusted beside the system's.
     pub ca_file: Option<PathBuf>,
+    /// The counters that requests feed.
+    pub metrics: Arc<Metrics>,
 }
 
 type Pool = Client<Bounded<HttpsConnector<Dialer>>, Body>;
@@ -124,6 +129,7 @@ struct Inner {
     public: Pools,
     private: Pools,
     secrets: Secrets,
+    metrics: Arc<Metrics>,
     in_flight: Arc<Semaphore>,
 }
 
@@ -175,6 +181,7 @@ impl Egress {
                 public: pools(AddressScope::Public),
                 private: pools(AddressScope::Private),
                 secrets,
+                metrics: settings.metrics.clone(),
                 in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             }),
         })
@@ -192,6 +199,18 @@ impl Egress {
     /// # Errors
     /// No address may be dialled, nobody answers, time is up, or a limit is crossed.
     pub async fn send(
+        &self,
+        allowed: &Allowed,
+        request: Request<Body>,
+        timeouts: Timeouts,
+    ) -> Result<Response<Body>, EgressError> {
+        let outcome = Outcome::pending(&self.inner.metrics);
+        let response = self.exchange(allowed, request, timeouts).await;
+        outcome.known(response.as_ref().err().map_or("ok", EgressError::code));
+        response
+    }
+
+    async fn exchange(
         &self,
         allowed: &Allowed,
         request: Request<Body>,
@@ -217,6 +236,8 @@ impl Egress {
             .entry(header::USER_AGENT)
             .or_insert(USER_AGENT);
         headers::inject(&mut parts.headers, &allowed.headers, &inner.secrets)?;
+        let scrubber = Scrubber::for_request(&mut parts.headers);
+        let body = body::Sent::new(body, inner.metrics.clone()).boxed_unsync();
 
         let pools = match allowed.scope {
             AddressScope::Public => &inner.public,
@@ -229,7 +250,7 @@ impl Egress {
         };
         let first_byte = (Instant::now() + timeouts.first_byte).min(end);
         let sending = pool.request(Request::from_parts(parts, body));
-        let response = match tokio::time::timeout_at(first_byte, sending).await {
+        let mut response = match tokio::time::timeout_at(first_byte, sending).await {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => {
                 return Err(
@@ -241,9 +262,50 @@ impl Egress {
             }
             Err(_) => return Err(EgressError::Timeout(TimedOut::FirstByte)),
         };
+        if let Some(scrubber) = &scrubber {
+            Scrubber::check(response.headers(), &host)?;
+            scrubber.headers(response.headers_mut());
+        }
         Ok(response.map(|incoming| {
-            body::Timed::new(incoming, host, timeouts.between_bytes, end, in_flight).boxed_unsync()
+            let metrics = inner.metrics.clone();
+            let received = body::Timed::new(
+                incoming,
+                host,
+                timeouts.between_bytes,
+                end,
+                metrics,
+                in_flight,
+            );
+            match scrubber {
+                Some(scrubber) => Scrubbed::new(received, scrubber).boxed_unsync(),
+                None => received.boxed_unsync(),
+            }
         }))
+    }
+}
+
+/// Counts how a request ended, also when its sender stopped waiting.
+struct Outcome<'a> {
+    metrics: &'a Metrics,
+    code: &'static str,
+}
+
+impl<'a> Outcome<'a> {
+    fn pending(metrics: &'a Metrics) -> Self {
+        Self {
+            metrics,
+            code: "canceled",
+        }
+    }
+
+    fn known(mut self, code: &'static str) {
+        self.code = code;
+    }
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        self.metrics.egress(self.code);
     }
 }
 

@@ -158,7 +158,10 @@ async fn a_connection_of_one_scope_is_not_reused_by_the_other() {
 
 #[tokio::test]
 async fn what_is_sent_is_what_was_judged_with_the_destinations_secret() {
-    let router = Router::new().fallback(any(|request: AxumRequest| async move {
+    let key = Arc::new(Mutex::new(None));
+    let seen = key.clone();
+    let router = Router::new().fallback(any(move |request: AxumRequest| async move {
+        *seen.lock() = request.headers().get("x-key").cloned();
         let show = |name: &str| {
             let all = request.headers().get_all(name).iter();
             all.map(|v| v.to_str().unwrap().to_owned())
@@ -166,10 +169,10 @@ async fn what_is_sent_is_what_was_judged_with_the_destinations_secret() {
                 .join("|")
         };
         format!(
-            "{} host={} key={} te={}",
+            "{} host={} keys={} te={}",
             request.uri(),
             show("host"),
-            show("x-key"),
+            request.headers().get_all("x-key").iter().count(),
             show("te")
         )
     }));
@@ -200,11 +203,91 @@ async fn what_is_sent_is_what_was_judged_with_the_destinations_secret() {
         .send(&allowed, request, Timeouts::default())
         .await
         .unwrap();
-    let expected = format!(
-        "/b/~c?q=1 host=api.test:{} key=ringfence-host te=",
-        address.port()
-    );
+    let expected = format!("/b/~c?q=1 host=api.test:{} keys=1 te=", address.port());
     assert_eq!(text(response).await, expected);
+    assert_eq!(key.lock().as_ref().unwrap(), "ringfence-host");
+}
+
+#[tokio::test]
+async fn a_destination_that_echoes_shows_no_secret() {
+    let router = Router::new()
+        .route(
+            "/plain",
+            any(|headers: HeaderMap| async move {
+                let key = headers["authorization"].to_str().unwrap().to_owned();
+                let token = key.strip_prefix("Bearer ").unwrap().to_owned();
+                let wants = headers["accept-encoding"].to_str().unwrap().to_owned();
+                let cut = token.len() / 2;
+                let pieces = [&*wants, " ", &token[..cut], &token[cut..], " end"]
+                    .map(|piece| Ok::<_, io::Error>(piece.to_owned()));
+                let body = axum::body::Body::from_stream(futures::stream::iter(pieces));
+                ([("x-whole", key), ("x-part", format!("<{token}>"))], body)
+            }),
+        )
+        .route(
+            "/compressed",
+            get(|| async { ([("content-encoding", "gzip")], "no matter what") }),
+        );
+    let address = serve(router).await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    std::fs::write(&file, "Bearer s3cret-token").unwrap();
+    let reference = SecretRef::File(file);
+    let secrets = Secrets::new([AllowedSecret(reference.clone())]);
+    let lookup = Answers::new(&[&["127.0.0.1"]]);
+    let egress = Egress::with_lookup(&EgressSettings::default(), secrets, lookup).unwrap();
+    let mut target = grant("api.test", address.port(), AddressScope::Private);
+    target.headers.push(HeaderSpec {
+        name: "authorization".to_owned(),
+        value: None,
+        value_from: Some(reference),
+    });
+    let send = async |path| {
+        let mut request = Request::new(empty());
+        let gzip = HeaderValue::from_static("gzip");
+        request.headers_mut().insert("accept-encoding", gzip);
+        let allowed = allowed(target.clone(), path);
+        egress.send(&allowed, request, Timeouts::default()).await
+    };
+    let response = send("/plain").await.unwrap();
+    assert_eq!(response.headers()["x-whole"], "[redacted]");
+    assert_eq!(response.headers()["x-part"], "[redacted]");
+    assert_eq!(text(response).await, "identity ************ end");
+    let error = send("/compressed").await.unwrap_err();
+    assert!(error.to_string().contains("compressed"), "{error}");
+}
+
+#[tokio::test]
+async fn bytes_and_outcomes_are_counted() {
+    let router = Router::new().fallback(any(|body: String| async move { body.repeat(2) }));
+    let address = serve(router).await;
+    let settings = EgressSettings::default();
+    let lookup = Answers::new(&[&["127.0.0.1"]]);
+    let egress = Egress::with_lookup(&settings, Secrets::default(), lookup).unwrap();
+    let target = grant("api.test", address.port(), AddressScope::Private);
+    let mut request = Request::new(full("12345"));
+    *request.method_mut() = Method::POST;
+    let response = egress
+        .send(&allowed(target.clone(), "/"), request, Timeouts::default())
+        .await
+        .unwrap();
+    assert_eq!(text(response).await, "1234512345");
+    // Somebody who stops waiting.
+    let pending = allowed(target, "/");
+    let sending = egress.send(&pending, Request::new(empty()), Timeouts::default());
+    assert!(futures::FutureExt::now_or_never(sending).is_none());
+    let shown = settings.metrics.encode().unwrap();
+    for line in [
+        "ringfence_egress_bytes_total{direction=\"sent\"} 5",
+        "ringfence_egress_bytes_total{direction=\"received\"} 10",
+        "ringfence_egress_requests_total{result=\"ok\"} 1",
+        "ringfence_egress_requests_total{result=\"canceled\"} 1",
+    ] {
+        assert!(
+            shown.lines().any(|found| found == line),
+            "{line} in\n{shown}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ use crate::capability::bindings::AgentPre;
 use crate::engine::{Engine, PoolMetrics};
 use crate::error::CallError;
 use crate::function::Function;
+use crate::telemetry::Metrics;
+use crate::telemetry::metrics::CacheResult;
 
 /// Components that stay linked at the same time; the least recently used one makes room.
 pub(crate) const LINKED_PROGRAMS: usize = 1024;
@@ -36,19 +38,25 @@ pub(crate) struct Sandboxes {
     pub(super) engine: Engine,
     linker: Linker<State>,
     artifacts: Arc<Artifacts>,
+    metrics: Arc<Metrics>,
     programs: BoundedCache<Digest, Arc<Program>>,
 }
 
 impl Sandboxes {
     /// # Errors
     /// When the linker refuses an interface: a fault of this build.
-    pub(crate) fn new(engine: Engine, artifacts: Arc<Artifacts>) -> wasmtime::Result<Self> {
+    pub(crate) fn new(
+        engine: Engine,
+        artifacts: Arc<Artifacts>,
+        metrics: Arc<Metrics>,
+    ) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engine.wasmtime());
         capability::link(&mut linker)?;
         Ok(Self {
             engine,
             linker,
             artifacts,
+            metrics,
             programs: BoundedCache::new(LINKED_PROGRAMS),
         })
     }
@@ -61,6 +69,7 @@ impl Sandboxes {
     /// The component, compiled and linked; from the cache where it can be.
     pub(super) async fn program(&self, digest: &Digest) -> Result<Arc<Program>, CallError> {
         if let Some(program) = self.programs.get(digest) {
+            self.metrics.artifact_cache(CacheResult::Linked);
             return Ok(program);
         }
         let prepared = self.artifacts.prepare(digest).await.map_err(|error| {

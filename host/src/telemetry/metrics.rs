@@ -85,6 +85,8 @@ impl MetricConstructor<Histogram> for LatencyBuckets {
 /// What came of a look into the cache of compiled components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheResult {
+    /// It was linked, ready to start.
+    Linked,
     /// It was in memory.
     Memory,
     /// Its machine code was on disk.
@@ -98,6 +100,7 @@ pub enum CacheResult {
 impl CacheResult {
     fn as_str(self) -> &'static str {
         match self {
+            CacheResult::Linked => "linked",
             CacheResult::Memory => "memory",
             CacheResult::Disk => "disk",
             CacheResult::Compiled => "compiled",
@@ -134,6 +137,9 @@ pub struct Metrics {
     compile: Histogram,
     egress: Family<ResultLabel, Counter>,
     egress_bytes: Family<DirectionLabel, Counter>,
+    /// The two series of `egress_bytes`: bodies come in many pieces, and looking them up takes a lock.
+    egress_sent: Counter,
+    egress_received: Counter,
     requests: Family<SurfaceLabels, Counter>,
     request_durations: Family<SurfaceLabel, Histogram, LatencyBuckets>,
     connections: Gauge,
@@ -158,6 +164,9 @@ impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
         let latency = || Family::new_with_constructor(LatencyBuckets);
+        let egress_bytes = Family::<DirectionLabel, Counter>::default();
+        let egress = |direction| egress_bytes.get_or_create_owned(&DirectionLabel { direction });
+        let (egress_sent, egress_received) = (egress("sent"), egress("received"));
         let mut metrics = Self {
             registry: Registry::with_prefix("ringfence"),
             calls: Family::default(),
@@ -175,7 +184,9 @@ impl Metrics {
             artifact_cache: Family::default(),
             compile: LatencyBuckets.new_metric(),
             egress: Family::default(),
-            egress_bytes: Family::default(),
+            egress_bytes,
+            egress_sent,
+            egress_received,
             requests: Family::default(),
             request_durations: Family::new_with_constructor(LatencyBuckets),
             connections: Gauge::default(),
@@ -412,16 +423,14 @@ impl Metrics {
         self.egress.get_or_create(&ResultLabel { result }).inc();
     }
 
-    /// Bytes of bodies that went out and came in.
-    pub fn egress_bytes(&self, sent: u64, received: u64) {
-        self.egress_bytes
-            .get_or_create(&DirectionLabel { direction: "sent" })
-            .inc_by(sent);
-        self.egress_bytes
-            .get_or_create(&DirectionLabel {
-                direction: "received",
-            })
-            .inc_by(received);
+    /// Bytes of a request's body were handed to a connection.
+    pub fn egress_sent(&self, bytes: u64) {
+        self.egress_sent.inc_by(bytes);
+    }
+
+    /// Bytes of a response's body came in.
+    pub fn egress_received(&self, bytes: u64) {
+        self.egress_received.inc_by(bytes);
     }
 
     /// The gateway answered a request; `surface` is one of its routes (`mcp`, `openai`, `http`, …).

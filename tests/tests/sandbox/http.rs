@@ -20,6 +20,7 @@ pub(crate) fn add(tests: &mut Vec<Trial>) {
     tests.push(test("a_granted_destination_is_reached", reached));
     tests.push(test("what_is_not_granted_is_not_reached", not_reached));
     tests.push(test("headers_of_the_host_stay_with_the_host", headers_stay));
+    tests.push(test("an_echoed_secret_is_masked", echoed));
     tests.push(test("a_request_body_is_bounded", request_body));
 }
 
@@ -200,6 +201,26 @@ async fn not_reached(host: TestHost) {
     assert_eq!(records[1].decision, Decision::Denied);
     assert!(server.seen().is_empty());
     assert!(other.seen().is_empty());
+}
+
+async fn echoed(host: TestHost) {
+    let server = Loopback::echoing().await;
+    let authority = server.address.to_string();
+    let mut grant = grant(&server, AddressScope::Private);
+    grant.headers.push(HeaderSpec {
+        name: "x-api-key".to_owned(),
+        value: None,
+        value_from: Some(host.secret()),
+    });
+    host.tool("web", guests::AMBIENT, setup(grant)).await;
+    let answer = fetch(&host, &authority, "/open", json!([["x-own", "mine"]])).await;
+    assert!(!answer.is_error, "{answer:?}");
+    // The server had it, and sent it back beside what the guest may see.
+    assert_eq!(server.seen()[0].headers["x-api-key"], TestHost::SECRET);
+    let text = text_of(&answer);
+    assert!(text.contains("mine"), "{text}");
+    assert!(!text.contains(TestHost::SECRET), "{text}");
+    assert!(text.contains(&"*".repeat(TestHost::SECRET.len())), "{text}");
 }
 
 async fn headers_stay(host: TestHost) {
