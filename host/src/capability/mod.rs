@@ -42,8 +42,9 @@ pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     filesystem::add_to_linker::<_, folders::Folders>(linker, folders::view)?;
     for_random::random::add_to_linker::<_, random::Random>(linker, random::view)?;
     for_random::insecure::add_to_linker::<_, random::Random>(linker, random::view)?;
-    linker.allow_shadowing(false);
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    http::link(linker)?;
+    linker.allow_shadowing(false);
     // `types` has no functions, but components name it as an import.
     ours::types::add_to_linker::<_, Capabilities>(linker, |state| state)?;
     ours::context::add_to_linker::<_, Capabilities>(linker, |state| state)?;

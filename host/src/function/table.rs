@@ -103,6 +103,15 @@ impl Function {
         }
     }
 
+    /// Whether what it returns is binary data: bytes or content, and not bytes somewhere within a value.
+    pub(crate) fn returns_binary(&self) -> bool {
+        match &self.returns.ok {
+            Output::Part | Output::Parts | Output::Value(Shape::Bytes) => true,
+            Output::Value(Shape::Option(inner)) => **inner == Shape::Bytes,
+            Output::Nothing | Output::Value(_) => false,
+        }
+    }
+
     /// Values that the component returns: one, or none.
     pub(crate) fn result_count(&self) -> usize {
         usize::from(self.returns.ok != Output::Nothing || self.returns.failure.is_some())

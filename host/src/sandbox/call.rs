@@ -20,7 +20,7 @@ use crate::core::Core;
 use crate::directory::Instance;
 use crate::error::CallError;
 use crate::function::{self, CommandLine, FunctionResult};
-use crate::limits::name;
+use crate::limits::{HOST_CALL_BYTES, name};
 use crate::mediation::CallContext;
 use crate::message::{Message, Part};
 
@@ -48,7 +48,10 @@ impl Sandboxes {
             )));
         };
         let parameters = function::arguments_to_vals(function, arguments)?;
-        let entered = enter(&self.engine, core, instance, context, None)?;
+        let mut entered = enter(&self.engine, core, instance, context, None)?;
+        if function.returns_binary() {
+            entered.allow_host_call_bytes(room_for_binary(instance.limits.output_bytes));
+        }
         run(entered, context, async |store| {
             let running = program.pre.instantiate_async(&mut *store).await?;
             let callee = running
@@ -140,6 +143,18 @@ impl Sandboxes {
         })
         .await
     }
+}
+
+/// Bytes that one call between guest and host may pass where a function returns binary data of at most
+/// `output_bytes`: wasmtime gives such a function's result value by value, and counts a value's size for
+/// each byte. As much as arguments may take, and no more.
+fn room_for_binary(output_bytes: u64) -> usize {
+    let values = usize::try_from(output_bytes)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(size_of::<Val>());
+    HOST_CALL_BYTES
+        .saturating_add(values)
+        .min(function::MAX_VALUE_BYTES)
 }
 
 /// Runs `body` in the store until it ends, its processor time or the deadline is used up, the caller

@@ -27,6 +27,14 @@ pub(super) struct Entered {
     pub(super) log: Capture,
 }
 
+impl Entered {
+    /// Lets more pass between guest and host in one call than [`HOST_CALL_BYTES`].
+    pub(super) fn allow_host_call_bytes(&mut self, bytes: usize) {
+        self.store.data_mut().host_call_bytes = bytes;
+        self.store.set_hostcall_fuel(bytes);
+    }
+}
+
 /// What a command-line tool gets beside its grants.
 pub(super) struct Console {
     pub(super) arguments: Vec<String>,
@@ -59,11 +67,11 @@ pub(super) fn enter(
             core: core.clone(),
             principal: principal.clone(),
             context: context.clone(),
-            host_calls: host_calls.clone(),
         },
         table,
         write_quota: WriteQuota::new(limits.folder_write_bytes),
         limiter: Limiter::new(limits),
+        host_call_bytes: HOST_CALL_BYTES,
         cpu,
         guest: Guest {
             core: core.clone(),

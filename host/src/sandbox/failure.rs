@@ -7,7 +7,7 @@ use wasmtime_wasi_http::FieldMapError;
 use super::state::State;
 use crate::engine;
 use crate::error::CallError;
-use crate::limits::{HOST_CALL_BYTES, HTTP_HEADER_BYTES, name};
+use crate::limits::{HTTP_HEADER_BYTES, name};
 
 /// Longest text about a trap that leaves the host, in bytes.
 const TEXT: usize = 2048;
@@ -61,7 +61,7 @@ fn crossed_inside_wasmtime(error: &wasmtime::Error, state: &State) -> Option<Cal
         if cause.contains(HOST_CALL_FUEL) {
             Some(CallError::limit(
                 name::HOST_CALL_BYTES,
-                HOST_CALL_BYTES as u64,
+                state.host_call_bytes as u64,
             ))
         } else if cause.contains(HANDLE_LIMIT) {
             Some(CallError::limit(name::RESOURCE_HANDLES, handles))

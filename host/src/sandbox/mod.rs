@@ -16,7 +16,7 @@ mod state;
 mod stdio;
 
 pub(crate) use program::Sandboxes;
-pub(crate) use state::{Guest, HostCalls, State};
+pub(crate) use state::{Guest, State};
 pub(crate) use stdio::Capture;
 
 pub(crate) use crate::core::Core;

@@ -1,5 +1,6 @@
 //! Calls the host again and again: crosses `host-calls`.
 
+use ringfence_test_guest_bindings::http_get;
 use ringfence_test_guest_bindings::ringfence::agent::tools;
 
 wit_bindgen::generate!({
@@ -8,6 +9,8 @@ wit_bindgen::generate!({
         world guest {
             /// Lists its tools so many times.
             export chatter: func(count: u64);
+            /// Requests a URL so many times.
+            export knock: func(count: u64);
         }
     "#,
 });
@@ -18,6 +21,12 @@ impl Guest for Component {
     fn chatter(count: u64) {
         for _ in 0..count {
             let _ = tools::list();
+        }
+    }
+
+    fn knock(count: u64) {
+        for _ in 0..count {
+            let _ = http_get("localhost:1", "/", &[]);
         }
     }
 }

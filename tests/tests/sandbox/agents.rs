@@ -5,17 +5,49 @@ use std::sync::Arc;
 use libtest_mimic::Trial;
 use ringfence_host::builtin::CHAT_COMPONENT;
 use ringfence_host::error::CallError;
-use ringfence_host::message::Part;
+use ringfence_host::limits::Limits;
+use ringfence_host::mediation::Request;
+use ringfence_host::message::{Blob, Message, Part, Role};
 use ringfence_host::output::{OutputEvent, events};
 use ringfence_test_guests as guests;
 use ringfence_tests::{Setup, TestHost, text_of};
 use serde_json::json;
 
-use crate::test;
+use crate::{limit, test};
 
 pub(crate) fn add(tests: &mut Vec<Trial>) {
     tests.push(test("sessions_go_on_across_runs", sessions_go_on));
     tests.push(test("an_agent_is_offered_as_a_tool", as_a_tool));
+    tests.push(test("agents_answer_with_pictures", pictures));
+}
+
+/// Binary content takes the room that its limit says, and not a multiple of it.
+async fn pictures(host: TestHost) {
+    const MOST: u64 = 2 << 20;
+    let limits = Limits {
+        output_bytes: MOST,
+        ..Limits::AGENT
+    };
+    host.agent("echo", guests::AGENT_ECHO, Setup::limited(limits))
+        .await;
+    let show = async |bytes: u64| {
+        let picture = Part::Image(Blob {
+            mime_type: "image/png".to_owned(),
+            data: vec![7; usize::try_from(bytes).unwrap()].into(),
+        });
+        let request = Request::Agent {
+            agent: "echo".parse().unwrap(),
+            messages: vec![Message {
+                content: vec![picture.clone()],
+                ..Message::text(Role::User, "")
+            }],
+        };
+        let reply = host.host().call(host.context(), request).await?;
+        assert_eq!(reply.into_agent()?.content, [picture]);
+        Ok::<_, CallError>(())
+    };
+    assert_eq!(show(MOST - 100).await, Ok(()));
+    assert_eq!(show(MOST + 1).await, limit("output-bytes", MOST));
 }
 
 pub(crate) async fn agent_echo(host: TestHost) {
