@@ -186,7 +186,7 @@ pub async fn inspect(client: &Client, args: InspectArgs, format: Format) -> Resu
     let document = json!({
         "digest": Digest::of(&bytes),
         "size": bytes.len(),
-        "needs": inspection.needs,
+        "needs": inspection.needs(),
         "inspection": inspection,
     });
     shown(&document, format)

@@ -1,6 +1,6 @@
 //! Which interfaces the host knows: what it serves, what it calls, and what serving one may let out.
 
-use super::{Capability, Kind};
+use super::Kind;
 
 /// Greatest `x` of WASI 0.2.x that the linker has.
 const WASI_PATCH: u64 = 12;
@@ -103,29 +103,6 @@ impl<'a> Id<'a> {
             ("cli", "run") if self.is_wasi2() => Some(Kind::Command),
             ("http", "incoming-handler") if self.is_wasi2() => Some(Kind::Http),
             ("agent", "handler") if self.is_agent() => Some(Kind::Agent),
-            _ => None,
-        }
-    }
-
-    /// What has to be granted before an import of this interface does anything.
-    pub(super) fn capability(&self) -> Option<Capability> {
-        if self.is_agent() {
-            return match self.interface {
-                "agents" => Some(Capability::Agents),
-                "models" => Some(Capability::Models),
-                "output" => Some(Capability::Output),
-                "session" => Some(Capability::Session),
-                "tools" => Some(Capability::Tools),
-                _ => None,
-            };
-        }
-        match (self.package, self.interface) {
-            _ if !self.is_wasi2() => None,
-            ("cli", "environment") => Some(Capability::Env),
-            ("clocks", _) => Some(Capability::Clocks),
-            ("filesystem", _) => Some(Capability::Folders),
-            ("http", "outgoing-handler") => Some(Capability::Http),
-            ("sockets", _) => Some(Capability::Sockets),
             _ => None,
         }
     }

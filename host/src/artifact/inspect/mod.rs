@@ -13,6 +13,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use ringfence_api::Capability;
 use serde::{Deserialize, Serialize};
 use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType, ComponentItem};
 use wasmparser::types::Types;
@@ -44,33 +45,6 @@ pub enum Kind {
     Command,
 }
 
-/// What a resource may have to grant, named like the field of the grants. `sockets` is never granted:
-/// they are linked because some language runtimes import them, and refuse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Capability {
-    /// Calls to agents.
-    Agents,
-    /// Real clocks.
-    Clocks,
-    /// Environment variables.
-    Env,
-    /// Files.
-    Folders,
-    /// Outgoing HTTP requests.
-    Http,
-    /// Calls to models.
-    Models,
-    /// Partial output.
-    Output,
-    /// The conversation.
-    Session,
-    /// Sockets.
-    Sockets,
-    /// Calls to tools.
-    Tools,
-}
-
 /// What there is to know about a component before it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -82,8 +56,6 @@ pub struct Inspection {
     pub imports: Vec<String>,
     /// Names of its exports.
     pub exports: Vec<String>,
-    /// What it may need. Only a hint: some language runtimes import everything that there is.
-    pub needs: Vec<Capability>,
     /// The functions that it offers.
     pub functions: FunctionTable,
     /// What its author should know.
@@ -95,6 +67,15 @@ impl Inspection {
     /// What it is served as unless a resource says otherwise: the first of [`Self::kinds`].
     pub fn kind(&self) -> Option<Kind> {
         self.kinds.first().copied()
+    }
+
+    /// What a resource may have to grant. Only a hint: some language runtimes import everything that
+    /// there is.
+    pub fn needs(&self) -> BTreeSet<Capability> {
+        let imports = self.imports.iter();
+        imports
+            .filter_map(|import| Capability::of_import(import))
+            .collect()
     }
 
     /// Names of the imports, as they stand in the component.
@@ -166,14 +147,9 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, InspectError> {
             silent.join(", ")
         ));
     }
-    let needs: BTreeSet<_> = imports
-        .iter()
-        .filter_map(|(name, _)| Id::parse(name)?.capability())
-        .collect();
     let name = |(name, _): (String, ComponentItem)| name;
     Ok(Inspection {
         kinds: kinds.into_iter().collect(),
-        needs: needs.into_iter().collect(),
         functions,
         warnings,
         imports: imports.into_iter().map(name).collect(),

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use ringfence_api::AddressScope;
+
 use super::OciError;
+use crate::egress::classify;
 
 /// What the operator allows. Registries are named as in an image reference, `host` or `host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,11 +52,14 @@ impl RegistrySettings {
     /// Whether the host may dial this address for `host`, which is `registry` itself or where it sent
     /// us: to other hosts of this machine or network only if it is of the same kind itself.
     pub(super) fn may_dial(&self, registry: &str, host: &str, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
         let both = |is: &dyn Fn(&str) -> bool| is(host) && is(host_of(registry));
-        is_public(ip)
-            || (ip.is_loopback() && self.loopback && both(&is_loopback_name))
-            || both(&|host| self.named_private(host))
+        let local = ip.to_canonical().is_loopback() && self.loopback && both(&is_loopback_name);
+        let scope = if local || both(&|host| self.named_private(host)) {
+            AddressScope::Private
+        } else {
+            AddressScope::Public
+        };
+        classify(ip).allowed_in(scope)
     }
 
     fn named_private(&self, host: &str) -> bool {
@@ -74,35 +80,6 @@ pub(super) fn host_of(registry: &str) -> &str {
 
 fn is_loopback_name(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-/// Whether an address belongs to the internet at large: not to this machine, this network, a cloud's
-/// metadata service or a range that is reserved for anything else.
-fn is_public(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            !(v4.is_loopback()
-                || v4.is_private()
-                || v4.is_link_local()
-                || v4.is_multicast()
-                || v4.is_broadcast()
-                || v4.is_documentation()
-                || a == 0
-                || a >= 240
-                || (a == 100 && (64..128).contains(&b))
-                || (a == 192 && b == 0 && c == 0)
-                || (a == 198 && (18..20).contains(&b)))
-        }
-        // Only global unicast, without documentation, 6to4, Teredo and the like, which can wrap any
-        // IPv4 address.
-        IpAddr::V6(v6) => {
-            let [a, b, ..] = v6.segments();
-            a & 0xe000 == 0x2000 && a != 0x2002 && !(a == 0x2001 && b < 0x200) && {
-                !(a == 0x2001 && b == 0xdb8) && a != 0x3fff
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -172,6 +149,11 @@ mod tests {
         assert!(!settings.may_dial("registry.example", "registry.example", local));
         assert!(!settings.may_dial("registry.example", "localhost", local));
         assert!(!named("in.example").may_dial("registry.example", "in.example", private));
+        // What is never dialled for guests is not dialled for registries either.
+        for never in ["169.254.169.254", "fd00:ec2::254", "224.0.0.1"] {
+            let settings = named("in.example");
+            assert!(!settings.may_dial("in.example", "in.example", never.parse().unwrap()));
+        }
         let strict = RegistrySettings {
             loopback: false,
             ..settings

@@ -245,6 +245,6 @@ fn described(
 ) -> Value {
     let mut document = meta(found, tenant);
     document["inspection"] = json!(inspection);
-    document["needs"] = json!(inspection.needs);
+    document["needs"] = json!(inspection.needs());
     document
 }
