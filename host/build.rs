@@ -19,6 +19,7 @@ fn main() {
         "builtin/Cargo.lock",
         "builtin/chat/Cargo.toml",
         "builtin/chat/src",
+        "api/schema",
         "wit",
         "host/build.rs",
     ] {

@@ -222,6 +222,11 @@ fn faults_are_found_field_by_field() {
         ),
         (
             Kind::Agent,
+            "{instructions: x, model: {name: m}, outputSchema: {properties: {a: {pattern: x}}}}",
+            "spec.outputSchema",
+        ),
+        (
+            Kind::Agent,
             "{instructions: x, model: {name: m}, grants: {clocks: true}}",
             "spec.grants.clocks",
         ),
@@ -353,4 +358,18 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_tenant_that_nobody_could_reach_is_refused() {
+    for name in TenantName::RESERVED {
+        let text = DESK.replace("team-a", name);
+        let found = problems(&text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(
+            found[0].contains("metadata.namespace") && found[0].contains("choose another"),
+            "{found:?}"
+        );
+    }
+    assert!(read(&DESK.replace("team-a", "apis")).is_ok());
 }

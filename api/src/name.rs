@@ -85,6 +85,22 @@ name_type!(
 );
 
 impl TenantName {
+    /// The tenant that owns what ships inside the host. Nobody else may use it.
+    pub const SYSTEM: &str = "ringfence-system";
+
+    /// Names that begin the gateway's own paths: a tenant of that name could not be reached.
+    pub const RESERVED: [&str; 5] = ["api", "healthz", "metrics", "readyz", "ui"];
+
+    /// Whether this is [`TenantName::SYSTEM`].
+    pub fn is_system(&self) -> bool {
+        self.as_str() == Self::SYSTEM
+    }
+
+    /// Whether this is one of [`TenantName::RESERVED`].
+    pub fn is_reserved(&self) -> bool {
+        Self::RESERVED.contains(&self.as_str())
+    }
+
     /// The tenant of resources that name none, as in Kubernetes.
     pub fn default_tenant() -> Self {
         Self("default".into())

@@ -135,6 +135,8 @@ impl AgentSpec {
             let mut report = report.field("outputSchema");
             if !schema.is_object() {
                 report.say("expected a JSON Schema: fields such as type and properties");
+            } else if let Err(error) = ringfence_schema::Schema::new(schema.clone()) {
+                report.say(error);
             }
             size(&schema.to_string(), TEXT_BYTES, &mut report);
         }

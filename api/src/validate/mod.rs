@@ -37,6 +37,13 @@ impl Manifest {
 
 impl Metadata {
     fn validate(&self, report: &mut Report<'_>) {
+        if self.namespace.is_reserved() {
+            report.field("namespace").say(format!(
+                "{:?} is a path of the gateway, so that nobody could reach a tenant of that name: \
+                 choose another",
+                self.namespace
+            ));
+        }
         for (field, map, value_bytes) in [
             ("labels", &self.labels, 63),
             ("annotations", &self.annotations, VALUE_BYTES),

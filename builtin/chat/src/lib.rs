@@ -10,7 +10,6 @@ pub mod catalog;
 pub mod clip;
 pub mod dispatch;
 pub mod failure;
-pub mod schema;
 pub mod settings;
 pub mod turns;
 pub mod world;

@@ -1,9 +1,9 @@
 //! Settings: parameters whose names start with `chat.`, which the host sets from the `Agent` resource.
 
+use ringfence_schema::Schema;
 use serde_json::Value;
 
 use crate::bindings::ringfence::agent::context::Parameter;
-use crate::schema::Schema;
 
 /// Most requests that one `tools.call-all` may carry; the host refuses more.
 pub const FAN_OUT: usize = 32;

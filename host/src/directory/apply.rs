@@ -17,7 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Directory;
-use super::resolve::{Offers, Resolved, Resolver, SYSTEM_TENANT};
+use super::resolve::{Offers, Resolved, Resolver};
 use super::status::{Status, Unresolved};
 use super::store::{Key, Store, StoreError, Stored};
 use crate::artifact::{ArtifactError, Artifacts};
@@ -75,7 +75,7 @@ pub enum ControlError {
     #[error("tenant {0} may have {TENANT_RESOURCES} resources: delete some first")]
     TooMany(TenantName),
     /// The tenant is the host's own.
-    #[error("tenant {SYSTEM_TENANT} belongs to the host: use another one")]
+    #[error("tenant {} belongs to the host: use another one", TenantName::SYSTEM)]
     SystemTenant,
     /// The state cannot be read or written.
     #[error(transparent)]
@@ -96,7 +96,7 @@ impl From<&ControlError> for CallError {
                 CallError::limit("tenant-resources", TENANT_RESOURCES as u64)
             }
             ControlError::SystemTenant => {
-                CallError::denied("tenants", SYSTEM_TENANT, "it belongs to the host")
+                CallError::denied("tenants", TenantName::SYSTEM, "it belongs to the host")
             }
             ControlError::Store(_) | ControlError::BuiltIn(_) => {
                 CallError::Unavailable("the host cannot keep its state".to_owned())
@@ -306,10 +306,7 @@ impl Control {
         manifests: Vec<Manifest>,
         file: Option<&str>,
     ) -> Result<Vec<Step>, ControlError> {
-        if manifests
-            .iter()
-            .any(|m| m.metadata.namespace.as_str() == SYSTEM_TENANT)
-        {
+        if manifests.iter().any(|m| m.metadata.namespace.is_system()) {
             return Err(ControlError::SystemTenant);
         }
         let keys: Vec<Key> = manifests.iter().map(Key::of).collect();

@@ -14,7 +14,6 @@ use ringfence_api::{Manifest, TenantName};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Attempt, Change, Control, ControlError, Step, problem};
-use super::resolve::SYSTEM_TENANT;
 use super::store::{Key, Stored};
 
 /// Bytes of one manifest file.
@@ -187,8 +186,8 @@ impl Wanted {
         };
         for manifest in manifests {
             let key = Key::of(&manifest);
-            if key.tenant.as_str() == SYSTEM_TENANT {
-                complain(format!("{key}: tenant {SYSTEM_TENANT} belongs to the host"));
+            if key.tenant.is_system() {
+                complain(format!("{key}: tenant {} belongs to the host", key.tenant));
                 continue;
             }
             match self.owners.get(&key) {

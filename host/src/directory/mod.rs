@@ -37,6 +37,13 @@ pub struct TenantView {
     pub models: Arc<BTreeMap<Name, Arc<Model>>>,
 }
 
+impl TenantView {
+    /// Whether there is nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.tools.is_empty() && self.agents.is_empty() && self.models.is_empty()
+    }
+}
+
 struct Tenant {
     view: TenantView,
     gate: Arc<Semaphore>,
@@ -50,6 +57,13 @@ impl Tenant {
             gate: Arc::new(Semaphore::new(TENANT_CONCURRENCY)),
             changes: watch::Sender::new(0),
         }
+    }
+
+    /// Whether it has anything, calls of it run, or somebody waits for news of it.
+    fn is_used(&self) -> bool {
+        !self.view.is_empty()
+            || self.gate.available_permits() < TENANT_CONCURRENCY
+            || self.changes.receiver_count() > 0
     }
 }
 
@@ -71,7 +85,12 @@ impl Directory {
 
     /// The tenants that have anything.
     pub fn tenants(&self) -> Vec<TenantName> {
-        let mut names: Vec<_> = self.tenants.read().keys().cloned().collect();
+        let tenants = self.tenants.read();
+        let mut names: Vec<_> = tenants
+            .iter()
+            .filter(|(_, entry)| !entry.view.is_empty())
+            .map(|(name, _)| name.clone())
+            .collect();
         names.sort();
         names
     }
@@ -126,7 +145,12 @@ impl Directory {
 
     /// Tells when the tenant's tools, agents or models change: the value is a revision that only grows.
     pub fn changes(&self, tenant: &TenantName) -> watch::Receiver<u64> {
+        if let Some(entry) = self.tenants.read().get(tenant) {
+            return entry.changes.subscribe();
+        }
         let mut tenants = self.tenants.write();
+        // Whoever may enter every tenant may ask for any name: what nobody holds any more makes room.
+        tenants.retain(|_, entry| entry.is_used());
         tenants
             .entry(tenant.clone())
             .or_insert_with(Tenant::new)
@@ -174,5 +198,24 @@ impl Directory {
         let entry = tenants.entry(tenant.clone()).or_insert_with(Tenant::new);
         edit(&mut entry.view);
         entry.changes.send_modify(|revision| *revision += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_nobody_holds_are_not_kept() {
+        let directory = Directory::default();
+        let held = directory.changes(&"held".parse().unwrap());
+        for n in 0..1000 {
+            drop(directory.changes(&format!("t{n}").parse().unwrap()));
+        }
+        // The one that is held, and the last that was asked for.
+        assert_eq!(directory.tenants.read().len(), 2);
+        assert!(directory.tenants().is_empty());
+        directory.announce(&"held".parse().unwrap());
+        assert!(held.has_changed().unwrap());
     }
 }

@@ -28,9 +28,6 @@ use crate::mcp_client::McpServer;
 use crate::mediation::{FolderMount, GrantSet};
 use crate::model::ModelClient;
 
-/// The tenant that owns the components which ship inside the host. Nobody else may use it.
-pub const SYSTEM_TENANT: &str = "ringfence-system";
-
 static NO_DESCRIPTIONS: LazyLock<Arc<BTreeMap<String, String>>> = LazyLock::new(Arc::default);
 static TOOL_LIMITS: LazyLock<Arc<Limits>> = LazyLock::new(|| Arc::new(Limits::TOOL));
 static AGENT_LIMITS: LazyLock<Arc<Limits>> = LazyLock::new(|| Arc::new(Limits::AGENT));
@@ -399,7 +396,7 @@ impl Resolver {
 /// The tenant of the built-in components.
 pub(crate) fn system_tenant() -> TenantName {
     // A valid name by construction; the default is never used.
-    SYSTEM_TENANT.parse().unwrap_or_default()
+    TenantName::SYSTEM.parse().unwrap_or_default()
 }
 
 fn missing(error: ArtifactError) -> Unresolved {

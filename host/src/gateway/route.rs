@@ -1,11 +1,7 @@
-//! Which surface a path belongs to. Tenants come first in a path, so the names `api`, `healthz`,
-//! `metrics`, `readyz` and `ui` cannot be tenants of the gateway.
+//! Which surface a path belongs to. Tenants come first in a path, so that no tenant may have one of the
+//! gateway's own names ([`TenantName::RESERVED`]).
 
-/// First segments that are the gateway's own.
-pub(super) const RESERVED: [&str; 5] = ["api", "healthz", "metrics", "readyz", "ui"];
-
-/// Tenant of what the host brings along; nobody enters it from outside.
-pub(super) const HOST_TENANT: &str = "ringfence-system";
+use ringfence_api::TenantName;
 
 /// Where a request goes. Names are not checked yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +39,7 @@ impl<'a> Route<'a> {
             ("healthz", "") => return Route::Health,
             ("readyz", "") => return Route::Ready,
             ("metrics", "") => return Route::Metrics,
-            _ if RESERVED.contains(&first) => return Route::Other,
+            _ if TenantName::RESERVED.contains(&first) => return Route::Other,
             _ => {}
         }
         let tenant = first;
@@ -71,6 +67,11 @@ impl<'a> Route<'a> {
             }
             _ => Route::Other,
         }
+    }
+
+    /// Whether it is for those who run the host: answered also while it drains.
+    pub(super) fn is_ops(&self) -> bool {
+        matches!(self, Route::Health | Route::Ready | Route::Metrics)
     }
 
     /// Name of the surface, for metrics.

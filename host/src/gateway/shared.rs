@@ -18,7 +18,6 @@ use super::auth::{Authenticator, Credential, Identity};
 use super::guard::Guard;
 use super::mcp::Mcp;
 use super::respond::Problem;
-use super::route::HOST_TENANT;
 use super::settings::Settings;
 use crate::Host;
 use crate::mediation::CallContext;
@@ -36,6 +35,8 @@ pub(super) struct Shared {
     pub(super) stop: CancellationToken,
     /// Calls in flight.
     pub(super) calls: TaskTracker,
+    /// Requests that have no answer yet.
+    pub(super) requests: TaskTracker,
 }
 
 /// Somebody who was let into a tenant.
@@ -79,7 +80,7 @@ impl Shared {
     ) -> Result<Entered, Problem> {
         let (identity, credential) = self.identify(headers, from)?;
         match tenant.parse::<TenantName>() {
-            Ok(name) if identity.may_enter(&name) && tenant != HOST_TENANT => Ok(Entered {
+            Ok(name) if identity.may_enter(&name) && !name.is_system() => Ok(Entered {
                 tenant: name,
                 identity,
                 credential,

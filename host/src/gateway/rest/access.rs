@@ -10,7 +10,6 @@ use ringfence_api::TenantName;
 
 use super::RestState;
 use super::problem::Failure;
-use crate::directory::resolve::SYSTEM_TENANT;
 use crate::error::CallError;
 use crate::gateway::Identity;
 
@@ -35,7 +34,7 @@ impl FromRequestParts<RestState> for Caller {
             .map_err(|error| CallError::Invalid(error.to_string()))?;
         let text = path.get("tenant").map(String::as_str).unwrap_or_default();
         match text.parse::<TenantName>() {
-            Ok(tenant) if identity.may_enter(&tenant) && text != SYSTEM_TENANT => {
+            Ok(tenant) if identity.may_enter(&tenant) && !tenant.is_system() => {
                 Ok(Self { identity, tenant })
             }
             // Whether it exists is not said to whom it does not concern.
