@@ -42,8 +42,8 @@ pub fn run() -> ExitCode {
 
 fn command(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        Command::Build(args) => return authoring::build::run(&args).map_err(Into::into),
-        Command::New(args) => return authoring::new::run(&args).map_err(Into::into),
+        Command::Build(args) => return authoring::build::run(&args, cli.output),
+        Command::New(args) => return authoring::new::run(&args, cli.output),
         Command::Completion(args) => return command::completion::run(&args),
         Command::Key(args) => return command::key::run(args, cli.output),
         Command::Serve(args) => {

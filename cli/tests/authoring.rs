@@ -9,7 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use ringfence_api::Digest;
 use ringfence_cli::authoring::build::docs::decode_with_docs;
+use serde_json::Value;
 use wit_parser::{Resolve, TypeDefKind, WorldId, WorldItem};
 
 /// A folder for projects, and what is done in it.
@@ -47,15 +49,22 @@ impl Workshop {
             "new", "--lang", language, "--kind", kind, "my-notes", "--dir", folder,
         ]);
         assert!(output.status.success(), "{}", stderr(&output));
-        let output = self.ringfence(&["build", folder]);
+        let output = self.ringfence(&["build", folder, "-o", "json"]);
         assert!(
             output.status.success(),
             "{language} {kind}: {}",
             stderr(&output)
         );
-        let path = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
+        let built: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let path = PathBuf::from(built["path"].as_str().unwrap());
         assert!(path.ends_with("my-notes.wasm"));
         let bytes = fs::read(path).unwrap();
+        assert_eq!(
+            [&built["name"], &built["kind"], &built["language"]],
+            ["my-notes", kind, language]
+        );
+        assert_eq!(built["size"], bytes.len());
+        assert_eq!(built["digest"], Digest::of(&bytes).to_string());
         let (resolve, world) = decode_with_docs(&bytes).unwrap();
         Component {
             bytes,
@@ -272,6 +281,25 @@ fn a_folder_that_is_no_project_says_what_to_do() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn a_new_project_is_named_in_the_format_that_was_asked_for() {
+    let workshop = Workshop::new();
+    let new = |folder, format| {
+        let output = workshop.ringfence(&[
+            "new", "--lang", "c", "my-notes", "--dir", folder, "-o", format,
+        ]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(new("a", "table"), "a\n");
+    let json: Value = serde_json::from_str(&new("b", "json")).unwrap();
+    let expected = serde_json::json!({
+        "folder": "b", "name": "my-notes", "kind": "tool", "language": "c"
+    });
+    assert_eq!(json, expected);
+    assert!(new("c", "yaml").contains("folder: c\n"));
 }
 
 #[test]

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+#[path = "cli/outside.rs"]
+mod outside;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -20,7 +23,11 @@ struct Host {
 
 impl Host {
     fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut process = serve(folder, arguments).spawn().unwrap();
+        Self::started(folder, serve(folder, arguments))
+    }
+
+    fn started(folder: &Path, mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap())
             .read_line(&mut line)
@@ -69,7 +76,7 @@ impl Host {
         self.process.wait().unwrap();
     }
 
-    fn terminate(mut self) -> i32 {
+    fn terminate(self) -> i32 {
         let id = self.process.id().to_string();
         assert!(
             Command::new("kill")
@@ -78,6 +85,11 @@ impl Host {
                 .unwrap()
                 .success()
         );
+        self.ended()
+    }
+
+    /// The exit code of a host that was asked to end.
+    fn ended(mut self) -> i32 {
         self.process.wait().unwrap().code().unwrap()
     }
 }
@@ -148,6 +160,11 @@ fn tool(name: &str) -> String {
 fn resources_are_applied_shown_run_and_deleted() {
     let folder = tempfile::tempdir().unwrap();
     let host = Host::start(folder.path(), &[]);
+    let nothing = host.run(&["get", "all"]);
+    assert_eq!(
+        text(&nothing.stderr),
+        "no agents, tools or models in tenant default\n"
+    );
     let desk = host.file("desk.yaml", DESK);
 
     let dry = host.ok(&["apply", "-f", &desk, "--dry-run"]);
@@ -245,6 +262,14 @@ fn errors_say_what_to_do_and_have_codes() {
         "{error}"
     );
     assert!(error.contains("did you mean \"instructions\"?"), "{error}");
+
+    let reserved = DESK.replace("name: desk", "name: desk, namespace: api");
+    let (code, error) = host.err(&["apply", "-f", &host.file("reserved.yaml", &reserved)]);
+    assert_eq!(code, 6);
+    assert!(
+        error.contains("metadata.namespace: \"api\" is a path of the gateway"),
+        "{error}"
+    );
 
     let missing = host.file(
         "missing.yaml",

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::json;
 use wit_parser::Resolve;
 
 use super::error::{AuthoringError, Result};
 use super::project::{self, Kind, Language};
+use crate::show::{self, Format};
 
 /// Arguments of `ringfence new`.
 #[derive(Debug, Args)]
@@ -39,7 +41,7 @@ macro_rules! templates {
 ///
 /// # Errors
 /// As for [`scaffold`].
-pub fn run(args: &NewArgs) -> Result<()> {
+pub fn run(args: &NewArgs, format: Format) -> anyhow::Result<()> {
     let folder = args
         .dir
         .clone()
@@ -51,8 +53,17 @@ pub fn run(args: &NewArgs) -> Result<()> {
         args.lang,
         folder.display()
     );
-    println!("{}", folder.display());
-    Ok(())
+    let path = folder.display().to_string();
+    if format == Format::Table {
+        return show::print(&path);
+    }
+    let document = json!({
+        "folder": path,
+        "name": args.name,
+        "kind": args.kind.to_string(),
+        "language": args.lang.to_string(),
+    });
+    show::document(&document, format)
 }
 
 /// Writes a project into `folder`, which must not exist or be empty.

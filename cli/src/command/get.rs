@@ -68,6 +68,9 @@ pub async fn get(client: &Client, args: GetArgs, format: Format) -> Result<()> {
         items.extend(answer["items"].as_array().cloned().unwrap_or_default());
     }
     match format {
+        Format::Table if items.is_empty() && args.kind == "all" => {
+            none(client, "agents, tools or models")
+        }
         Format::Table if items.is_empty() => none(client, &args.kind),
         Format::Table => show::print(&resources(&items).render(show::color())),
         format => show::document(&json!({ "items": items }), format),

@@ -25,6 +25,9 @@ use crate::show::Style;
 
 /// Sandboxes that may exist at the same time, when nothing is said.
 const SANDBOXES: u32 = 256;
+/// What is logged where `RINGFENCE_LOG` says nothing. rmcp warns of each request that is not as the
+/// protocol has it: whoever can connect could fill the log.
+const DEFAULT_LOG: &str = "warn,ringfence_host=info,rmcp=error";
 /// Time that telemetry has to leave the process at its end.
 const LAST_SPANS: std::time::Duration = std::time::Duration::from_secs(3);
 
@@ -67,7 +70,7 @@ pub struct ServeArgs {
     /// YAML file with the same settings; options win over it
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How log lines look
+    /// How log lines look; RINGFENCE_LOG says which there are
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log: LogFormat,
 }
@@ -187,8 +190,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// Log lines to standard error; spans to OTLP where the environment names a collector.
 fn logging(format: LogFormat) -> Result<Option<Otlp>> {
-    let filter = EnvFilter::try_from_env("RINGFENCE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("warn,ringfence_host=info"));
+    let filter =
+        EnvFilter::try_from_env("RINGFENCE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),

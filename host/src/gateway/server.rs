@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +28,7 @@ use super::respond::Problem;
 use super::route::Route;
 use super::settings::Settings;
 use super::shared::Shared;
-use super::{incoming, mcp, openai, ops};
+use super::{incoming, mcp, openai, ops, rest};
 use crate::Host;
 
 /// Wait after a failed `accept`, which mostly means that file descriptors ran out.
@@ -58,6 +59,7 @@ impl Gateway {
             auth: Authenticator::new(binding.access.clone()),
             ready: Arc::new(AtomicBool::new(false)),
             calls: TaskTracker::new(),
+            requests: TaskTracker::new(),
             host,
             settings,
             guard,
@@ -78,7 +80,8 @@ impl Gateway {
     }
 
     /// Serves until the host drains ([`Host::draining`]) and calls in flight have ended or had their
-    /// time.
+    /// time. In between, whatever is new is answered 503, so that clients and load balancers go
+    /// elsewhere instead of taking a refused connection for a crash.
     pub async fn serve(self) {
         let Self { shared, binding } = self;
         let draining = shared.host.draining().clone();
@@ -90,9 +93,19 @@ impl Gateway {
         let graceful = GracefulShutdown::new();
         let connections = TaskTracker::new();
         let slots = Arc::new(Semaphore::new(shared.settings.connections));
-        loop {
+        let deadline = {
+            let (shared, draining) = (shared.clone(), draining.clone());
+            async move {
+                draining.cancelled().await;
+                let deadline = tokio::time::Instant::now() + shared.settings.drain;
+                shared.finished(deadline).await;
+                deadline
+            }
+        };
+        tokio::pin!(deadline);
+        let deadline = loop {
             let accepted = tokio::select! {
-                () = draining.cancelled() => break,
+                deadline = &mut deadline => break deadline,
                 accepted = binding.listener.accept() => accepted,
             };
             let (stream, peer) = match accepted {
@@ -115,11 +128,11 @@ impl Gateway {
                 _slot: slot,
             };
             connections.spawn(connection.run(stream, &graceful));
-        }
+        };
         drop(binding);
         connections.close();
         background.close();
-        drain(&shared, graceful, &connections).await;
+        end(&shared, graceful, &connections, deadline).await;
         shared.stop.cancel();
         if tokio::time::timeout(LAST_WORDS, async {
             connections.wait().await;
@@ -133,24 +146,34 @@ impl Gateway {
     }
 }
 
-/// Lets calls in flight end, within the time for it. Streams that only wait for news, such as those of
-/// MCP sessions, are ended once there are no calls.
-async fn drain(shared: &Shared, graceful: GracefulShutdown, connections: &TaskTracker) {
-    shared.calls.close();
-    let ended = async {
+impl Shared {
+    /// Waits until nothing is in flight, or the time for it is over. Nothing new begins meanwhile.
+    async fn finished(&self, deadline: tokio::time::Instant) {
+        self.requests.close();
+        self.calls.close();
         let idle = async {
-            shared.calls.wait().await;
-            shared.mcp.stop();
+            // A request that was let in before may still begin a call.
+            self.requests.wait().await;
+            self.calls.wait().await;
         };
-        tokio::join!(idle, graceful.shutdown(), connections.wait());
-    };
-    if tokio::time::timeout(shared.settings.drain, ended)
-        .await
-        .is_err()
-    {
-        tracing::warn!(calls = shared.calls.len(), "calls in flight are canceled");
-        shared.mcp.stop();
+        if tokio::time::timeout_at(deadline, idle).await.is_err() {
+            tracing::warn!(calls = self.calls.len(), "calls in flight are canceled");
+        }
     }
+}
+
+/// Ends the connections. Streams that only wait for news, such as those of MCP sessions, are ended;
+/// answers that are on their way are sent, within the time for it.
+async fn end(
+    shared: &Shared,
+    graceful: GracefulShutdown,
+    connections: &TaskTracker,
+    deadline: tokio::time::Instant,
+) {
+    shared.mcp.stop();
+    let ended = async { tokio::join!(graceful.shutdown(), connections.wait()) };
+    // What is left is cut off by the caller.
+    let _ = tokio::time::timeout_at(deadline, ended).await;
 }
 
 struct Connection {
@@ -208,6 +231,17 @@ async fn handle(shared: &Arc<Shared>, request: Request<Body>, peer: SocketAddr) 
     let uri = request.uri().clone();
     let route = Route::of(uri.path());
     let from = peer.ip();
+    // Held from before the look at whether the host drains, so that draining waits for whatever was let
+    // in.
+    let in_flight = (!route.is_ops()).then(|| shared.requests.token());
+    if in_flight.is_some() && shared.host.draining().is_cancelled() {
+        let response = draining(&route);
+        shared
+            .host
+            .metrics()
+            .request(route.surface(), response.status().as_u16(), began.elapsed());
+        return response;
+    }
     let response = match route {
         Route::Health => ops::health(request.method()),
         Route::Ready => ops::ready(shared, request.method()),
@@ -223,6 +257,19 @@ async fn handle(shared: &Arc<Shared>, request: Request<Body>, peer: SocketAddr) 
         .host
         .metrics()
         .request(route.surface(), response.status().as_u16(), began.elapsed());
+    response
+}
+
+/// What a request is told that comes too late, in the form of its surface. The connection ends with it.
+fn draining(route: &Route<'_>) -> Response {
+    const MESSAGE: &str = "the host stops and takes no more work: try again in a moment";
+    let mut response = match route {
+        Route::OpenAi { .. } => openai::refuse(Problem::overloaded(MESSAGE)),
+        Route::Other => rest::unavailable(MESSAGE),
+        _ => Problem::overloaded(MESSAGE).into_response(),
+    };
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
     response
 }
 

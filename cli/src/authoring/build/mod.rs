@@ -23,12 +23,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use ringfence_api::Digest;
+use serde_json::json;
 
 use self::progress::Progress;
 use self::wit::World;
 use super::contract::{AGENT_PACKAGE, AGENT_VERSION};
 use super::error::{AuthoringError, Result};
 use super::project::{Kind, Language, Project};
+use crate::show::{self, Format};
 
 /// Arguments of `ringfence build`.
 #[derive(Debug, Args)]
@@ -81,9 +83,10 @@ impl Job<'_> {
 ///
 /// # Errors
 /// As for [`build`].
-pub fn run(args: &BuildArgs) -> Result<()> {
+pub fn run(args: &BuildArgs, format: Format) -> anyhow::Result<()> {
     if args.install_tools {
-        return install_tools();
+        // Nothing is built, so that there is nothing to print.
+        return Ok(install_tools()?);
     }
     let built = build(&args.dir, args.file.as_deref())?;
     eprintln!(
@@ -95,8 +98,21 @@ pub fn run(args: &BuildArgs) -> Result<()> {
     );
     eprintln!("exports {}", list(&built.exports));
     eprintln!("imports {}", list(&built.imports));
-    println!("{}", built.path.display());
-    Ok(())
+    let path = built.path.display().to_string();
+    if format == Format::Table {
+        return show::print(&path);
+    }
+    let document = json!({
+        "path": path,
+        "name": built.project.name,
+        "kind": built.project.kind.to_string(),
+        "language": built.project.language.to_string(),
+        "digest": built.digest,
+        "size": built.size,
+        "exports": built.exports,
+        "imports": built.imports,
+    });
+    show::document(&document, format)
 }
 
 /// Builds the project in `folder` and writes the component to `output`, or `NAME.wasm` in the folder.

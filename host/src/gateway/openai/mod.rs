@@ -45,7 +45,7 @@ pub(super) async fn serve(
 ) -> Response {
     let entered = match shared.enter(tenant, request.headers(), from) {
         Ok(entered) => entered,
-        Err(problem) => return Failure::from(problem).into_response(),
+        Err(problem) => return refuse(problem),
     };
     let method = request.method();
     match rest {
@@ -62,6 +62,11 @@ pub(super) async fn serve(
             .into_response(),
         },
     }
+}
+
+/// A failure of the gateway, in OpenAI's form.
+pub(super) fn refuse(problem: Problem) -> Response {
+    Failure::from(problem).into_response()
 }
 
 /// What a model's name stands for.

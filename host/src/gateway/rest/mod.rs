@@ -19,13 +19,14 @@ mod tests;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::response::IntoResponse as _;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::MethodRouter;
 use http::Method;
 
 pub use problem::PROBLEM_JSON;
 
 use crate::directory::apply::Control;
+use crate::error::CallError;
 use crate::host::Host;
 
 /// What the control API works on.
@@ -51,6 +52,11 @@ pub fn router(state: RestState) -> Router {
         )
         .method_not_allowed_fallback(|| async { problem::Failure::no_method().into_response() })
         .with_state(state)
+}
+
+/// What a request is told that the gateway does not let in, in the form of this API.
+pub(super) fn unavailable(message: &str) -> Response {
+    problem::Failure::from(CallError::Unavailable(message.to_owned())).into_response()
 }
 
 /// The OpenAPI document of the control API.
