@@ -16,7 +16,7 @@ pub const MAX_FUNCTIONS: usize = 256;
 pub const MAX_DESCRIPTION_BYTES: usize = 8 << 10;
 /// Bytes of all sections of doc comments of one component.
 pub const MAX_DOCS_BYTES: usize = 1 << 20;
-/// Bytes that the arguments of one call may take as component values. A component value takes tens of
-/// bytes where its JSON may be two characters, or absent; this is what keeps that factor from being
-/// used against the host. Three MiB of `list<u8>` fit.
+/// Bytes that the arguments of one call may take as component values, and a result that is binary data.
+/// A component value takes tens of bytes where its JSON may be two characters, or absent; this is what
+/// keeps that factor from being used against the host. Three MiB of `list<u8>` fit.
 pub const MAX_VALUE_BYTES: usize = 128 << 20;
