@@ -45,6 +45,12 @@ test-clients: build ## clients that we did not write, against a real host
 test-conformance: build ## the MCP conformance suite, both versions
 	@tests/conformance/run
 
+.PHONY: bench
+bench: ## measure speed and density beside wasmtime and axum; ONLY=metric measures one
+	@scripts/setup wrk
+	$(CARGO) build --locked --release --workspace --bin ringfence-bench --bin ringfence
+	@"$${CARGO_TARGET_DIR:-target}/release/ringfence-bench" $(if $(ONLY),--only $(ONLY))
+
 .PHONY: fmt
 fmt: ## format the Rust code
 	$(CARGO) fmt --all
