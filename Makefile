@@ -25,12 +25,14 @@ test: setup lint test-rust test-guests test-clients test-conformance ## every ch
 lint: setup ## formatting, clippy, licences, vendored WIT
 	@scripts/lint
 
-.PHONY: cluster-programs
-cluster-programs: setup # Kubernetes' control plane, built once
+.PHONY: cluster-control-plane-programs cluster-node-programs
+cluster-control-plane-programs: setup
 	@tests/cluster/setup control-plane
+cluster-node-programs: setup
+	@tests/cluster/setup node
 
 .PHONY: test-rust
-test-rust: cluster-programs ## unit, property and whole-system tests
+test-rust: cluster-control-plane-programs ## unit, property and whole-system tests
 	$(CARGO) test --locked --workspace
 
 .PHONY: test-guests
@@ -50,6 +52,22 @@ bench: ## measure speed and density beside wasmtime and axum; ONLY=metric measur
 	@scripts/setup wrk
 	$(CARGO) build --locked --release --workspace --bin ringfence-bench --bin ringfence
 	@"$${CARGO_TARGET_DIR:-target}/release/ringfence-bench" $(if $(ONLY),--only $(ONLY))
+
+.PHONY: test-cluster
+test-cluster: cluster-node-programs ## Pods on a real node; needs root
+	$(CARGO) test --locked --workspace --test node -- --ignored
+
+# What `make cluster` starts: node, which needs root, or control-plane.
+CLUSTER ?= node
+CLUSTER_COMMAND = $${CARGO_TARGET_DIR:-target}/debug/ringfence-cluster
+
+.PHONY: cluster
+cluster: build cluster-$(CLUSTER)-programs ## leave a Kubernetes running, to try things on
+	@$(CLUSTER_COMMAND) up $(CLUSTER)
+
+.PHONY: cluster-down
+cluster-down: ## end what 'make cluster' left running
+	@$(CLUSTER_COMMAND) down
 
 .PHONY: fmt
 fmt: ## format the Rust code

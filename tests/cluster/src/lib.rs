@@ -1,5 +1,6 @@
-//! A real Kubernetes for tests: etcd, API server and controller manager as child processes on the loopback,
-//! from the binaries that `tests/cluster/setup` builds. Nothing of it outlives the process that started it.
+//! A real Kubernetes for tests, from the binaries that `tests/cluster/setup` builds. [`ControlPlane`] is etcd,
+//! API server and controller manager as child processes on the loopback; [`Node`] adds a node that runs Pods.
+//! Nothing of either outlives the process that started it.
 //!
 //! ```no_run
 //! # async fn test() {
@@ -34,5 +35,5 @@ pub use control_plane::{ControlPlane, Settings, shared};
 pub use error::Error;
 pub use image::Image;
 pub use network::Subnet;
-pub use node::Node;
-pub use programs::VERSION;
+pub use node::{Node, import_tar};
+pub use programs::{VERSION, cache_folder};

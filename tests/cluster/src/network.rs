@@ -104,8 +104,8 @@ impl Network {
         }
     }
 
-    /// The device on this side, which also names the node's other things.
-    pub(crate) fn device(self) -> String {
+    /// The device on this side.
+    fn device(self) -> String {
         format!("ringfence{}", self.number)
     }
 }

@@ -37,12 +37,7 @@ impl Programs {
     }
 
     fn with(needed: &[&'static str], target: &'static str) -> Result<Self, Error> {
-        let cache = match std::env::var_os("RINGFENCE_CACHE") {
-            Some(folder) => PathBuf::from(folder),
-            None => std::env::home_dir()
-                .ok_or(Error::NoCache)?
-                .join(".cache/ringfence"),
-        };
+        let cache = cache_folder()?;
         let folder = cache.join(format!("kubernetes-{VERSION}/bin"));
         match needed
             .iter()
@@ -65,6 +60,19 @@ impl Programs {
     /// All of them.
     pub(crate) fn folder(&self) -> &Path {
         &self.0
+    }
+}
+
+/// Where things are kept that can be made again: `RINGFENCE_CACHE`, or a folder below `HOME`.
+///
+/// # Errors
+/// When neither variable is set.
+pub fn cache_folder() -> Result<PathBuf, Error> {
+    match std::env::var_os("RINGFENCE_CACHE") {
+        Some(folder) => Ok(folder.into()),
+        None => Ok(std::env::home_dir()
+            .ok_or(Error::NoCache)?
+            .join(".cache/ringfence")),
     }
 }
 

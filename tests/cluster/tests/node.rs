@@ -8,15 +8,18 @@ use tokio::sync::OnceCell;
 /// A server and a client in one binary.
 const IMAGE: &str = "test.local/busybox:1";
 
-/// The node that all tests share.
+fn busybox() -> Image {
+    Image::new(IMAGE)
+        .file("/bin/busybox", "/bin/busybox")
+        .entrypoint(&["/bin/busybox"])
+}
+
+/// The node that most tests share.
 async fn node() -> &'static Node {
     static NODE: OnceCell<Node> = OnceCell::const_new();
     NODE.get_or_init(async || {
         let node = Node::start().await.unwrap();
-        let busybox = Image::new(IMAGE)
-            .file("/bin/busybox", "/bin/busybox")
-            .entrypoint(&["/bin/busybox"]);
-        node.import(&busybox).await.unwrap();
+        node.import(&busybox()).await.unwrap();
         node
     })
     .await
@@ -153,4 +156,30 @@ async fn a_pod_reaches_the_api_server_with_its_own_token() {
         .await
         .unwrap();
     assert_eq!(answer, format!("system:serviceaccount:{namespace}:default"));
+}
+
+#[tokio::test]
+#[ignore = "needs root, containerd and a minute: make test-cluster"]
+async fn a_kubelet_that_was_killed_takes_pods_again() {
+    let mut node = Node::start().await.unwrap();
+    node.stop_kubelet();
+    let cluster = node.control_plane();
+    let namespace = cluster.temp_namespace().await.unwrap();
+    let yaml = server();
+    let apply = ["-n", &namespace, "apply", "--server-side", "-f", "-"];
+    cluster
+        .kubectl_as(cluster.kubeconfig(), &apply, &yaml)
+        .await
+        .unwrap();
+    node.import(&busybox()).await.unwrap();
+    node.start_kubelet().await.unwrap();
+    let rollout = [
+        "rollout",
+        "status",
+        "deployment/server",
+        "--timeout=120s",
+        "-n",
+        &namespace,
+    ];
+    node.control_plane().kubectl(&rollout).await.unwrap();
 }

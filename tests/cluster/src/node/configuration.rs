@@ -47,7 +47,7 @@ pub(super) fn cni(network: Network) -> Value {
     })
 }
 
-pub(super) fn kubelet(network: Network, pki: &Path) -> Value {
+pub(super) fn kubelet(network: Network, control_group: &str, pki: &Path) -> Value {
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -62,7 +62,7 @@ pub(super) fn kubelet(network: Network, pki: &Path) -> Value {
         "tlsPrivateKeyFile": pki.join("kubelet-server.key"),
         "containerRuntimeEndpoint": "unix:///run/containerd/containerd.sock",
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": format!("/{}", network.device()),
+        "cgroupRoot": format!("/{control_group}"),
         "failCgroupV1": false,
         "failSwapOn": false,
         "clusterDNS": [super::dns(network)],
