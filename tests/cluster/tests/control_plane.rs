@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used)] // tests fail by panicking
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{
+    DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
+};
 use kube::{Api, Client, Resource as _};
 use ringfence_test_cluster::{ControlPlane, VERSION, shared};
 
@@ -126,6 +130,21 @@ async fn what_was_written_survives_the_api_server() {
     maps.get("kept").await.unwrap_err();
     cluster.restart_api_server().await.unwrap();
     maps.get("kept").await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_restart_a_watch_cannot_go_on_from_what_was_read_before() {
+    let cluster = ControlPlane::start().await.unwrap();
+    let maps = config_maps(cluster.client().await.unwrap(), "default");
+    let read = maps.list(&ListParams::default()).await.unwrap();
+    let create = PostParams::default();
+    maps.create(&create, &config_map("missed")).await.unwrap();
+    cluster.restart_api_server().await.unwrap();
+
+    let version = read.metadata.resource_version.unwrap();
+    let events = maps.watch(&WatchParams::default(), &version).await.unwrap();
+    let first = pin!(events).next().await.unwrap();
+    assert!(matches!(first, Ok(WatchEvent::Error(status)) if status.code == 410));
 }
 
 #[tokio::test]
