@@ -76,7 +76,10 @@ pub async fn shared() -> &'static ControlPlane {
             clippy::panic,
             reason = "a test that cannot have its cluster has failed"
         )]
-        Err(error) => panic!("{error}: {:?}", std::error::Error::source(error)),
+        Err(error) => {
+            let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+            panic!("{error}{}", cause.unwrap_or_default())
+        }
     }
 }
 
