@@ -1,15 +1,63 @@
 //! The `Agent` kind.
 
+use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ArtifactSource, Grants, LimitsSpec, Name};
+use crate::{ArtifactSource, Grants, LimitsSpec, Name, PlacementSpec, WorkloadStatus};
 
 /// An agent: a component that exports `ringfence:agent/handler`, or, without `component`, the
 /// built-in chat agent with `instructions` and a `model`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
+#[kube(
+    group = "ringfence.dev",
+    version = "v1alpha1",
+    kind = "Agent",
+    namespaced,
+    status = "WorkloadStatus",
+    derive = "PartialEq",
+    category = "ringfence",
+    doc = "An agent: a component, or the built-in chat agent with instructions and a model.",
+    crates(kube_core = "::kube_core"),
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(
+        name = "Replicas",
+        type_ = "integer",
+        json_path = ".status.readyReplicas"
+    ),
+    printcolumn(
+        name = "Digest",
+        type_ = "string",
+        json_path = ".status.digest",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.component) || (has(self.instructions) && has(self.model))", "message": "give component, or instructions and a model for the built-in chat agent"},
+    {"rule": "!has(self.component) || !(has(self.instructions) || has(self.model) || has(self.outputSchema) || has(self.__loop__))", "message": "instructions, model, outputSchema and loop are for the built-in chat agent: remove them, or component"},
+    {"rule": "has(self.component) || !(has(self.parameters) || (has(self.grants) && (has(self.grants.http) || has(self.grants.folders) || has(self.grants.env) || has(self.grants.clocks))))", "message": "parameters and grants of http, folders, env and clocks have no effect on the built-in chat agent, which acts through tools only: give them to a tool"},
+]))]
 pub struct AgentSpec {
     /// What it does, for other agents and people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -25,6 +73,7 @@ pub struct AgentSpec {
     pub model: Option<ModelRef>,
     /// JSON Schema that the chat agent's final answer has to follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("type" = "object", "x-kubernetes-preserve-unknown-fields" = true))]
     pub output_schema: Option<Value>,
     /// Bounds of the chat agent's loop.
     #[serde(default, rename = "loop", skip_serializing_if = "Option::is_none")]
@@ -37,7 +86,16 @@ pub struct AgentSpec {
     pub limits: LimitsSpec,
     /// Settings that the component reads through `context`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub parameters: Vec<Parameter>,
+    /// Instances, each on a host of its own where there are enough; 1 where absent. `ringfence serve` is
+    /// one host, so there is at most one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub replicas: Option<u32>,
+    /// Where its instances should run.
+    #[serde(default, skip_serializing_if = "PlacementSpec::is_default")]
+    pub placement: PlacementSpec,
 }
 
 impl AgentSpec {

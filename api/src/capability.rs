@@ -48,6 +48,15 @@ impl Capability {
         Self::Output,
     ];
 
+    /// What the built-in chat agent asks for. A test of the host compares this with the component.
+    pub const OF_CHAT: [Capability; 5] = [
+        Self::Models,
+        Self::Tools,
+        Self::Agents,
+        Self::Session,
+        Self::Output,
+    ];
+
     /// Its name: the field of [`Grants`].
     pub fn as_str(self) -> &'static str {
         match self {

@@ -11,21 +11,27 @@ use crate::{FunctionName, Name, SecretRef};
 pub struct Grants {
     /// Tools that it may call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub tools: Vec<ToolGrant>,
     /// Agents that it may call.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub agents: Vec<AgentGrant>,
     /// Models that it may ask; the first is its default.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub models: Vec<ModelGrant>,
     /// Outgoing HTTP requests that it may make.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub http: Vec<HttpGrant>,
     /// Folders that it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub folders: Vec<FolderGrant>,
     /// Environment variables that it sees.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub env: Vec<EnvGrant>,
     /// Real clocks. Without this grant both clocks stand still; waiting still works.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -46,6 +52,7 @@ pub struct ToolGrant {
     pub name: Name,
     /// These functions only; all of them where the list is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub functions: Option<Vec<FunctionName>>,
 }
 
@@ -76,9 +83,11 @@ pub enum HttpScheme {
     Https,
 }
 
-/// Addresses that a granted host name may resolve to. Metadata and other link-local addresses are
+/// Addresses that a granted host name may resolve to, ordered from fewer to more. Metadata and other link-local addresses are
 /// never among them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum AddressScope {
     /// Addresses of the public internet.
@@ -96,12 +105,14 @@ pub struct HttpGrant {
     #[serde(default)]
     pub scheme: HttpScheme,
     /// Host name, exactly; or `*.example.com` for any name below it; or an IP address.
+    #[schemars(length(min = 1, max = 255))]
     pub host: String,
     /// Port; the scheme's own where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// Methods; `GET` and `HEAD` where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub methods: Option<Vec<String>>,
     /// Path prefix, matched by whole segments; every path where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,11 +122,14 @@ pub struct HttpGrant {
     pub addresses: AddressScope,
     /// Headers that the host adds to matching requests; the guest never sees them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub headers: Vec<crate::HeaderSpec>,
 }
 
-/// How a folder may be used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How a folder may be used, ordered from less to more.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum FolderAccess {
     /// Read only.

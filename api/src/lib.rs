@@ -1,14 +1,25 @@
 //! Resource kinds of Ringfence, their validation, and the arithmetic of grants.
 //!
-//! Nothing here does I/O or knows of wasmtime or Kubernetes: the host and the operator both build on
-//! these types, so that a laptop and a cluster read the same YAML the same way.
+//! Nothing here does I/O or knows of wasmtime, and of Kubernetes only how its objects look: the host
+//! and the operator both build on these types, so that a laptop and a cluster read the same YAML the
+//! same way.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "the columns in #[kube(…)] repeat their keys"
+)]
 
 mod agent;
 mod artifact;
 mod capability;
+mod ceiling;
+pub mod crd;
 mod digest;
+mod effective;
 mod grant;
+mod host;
+mod host_pool;
+mod instance;
 mod limits;
 mod manifest;
 #[cfg(test)]
@@ -16,27 +27,53 @@ mod manifest_tests;
 mod meta;
 mod model;
 mod name;
+mod pattern;
+mod placement;
 mod problem;
 mod secret;
+mod selector;
 mod shape;
+mod status;
 mod tool;
 pub mod validate;
 mod yaml;
 
-pub use agent::{AgentSpec, LoopSpec, ModelRef, Parameter};
+pub use agent::{Agent, AgentSpec, LoopSpec, ModelRef, Parameter};
 pub use artifact::ArtifactSource;
 pub use capability::{Capability, Comparison, compare};
+pub use ceiling::{
+    Allowance, Ceiling, CeilingSpec, CeilingStatus, FolderBound, HttpBound, Isolation,
+    PlacementBound,
+};
 pub use digest::{Digest, DigestError};
+pub use effective::{
+    DEFAULT_POOL, DEFAULT_TRUST_CLASS, EffectiveGrants, EffectivePlacement, LimitRefusal,
+    NamedCeiling, PlacementConflict, Refusal, effective_grants, effective_limits,
+    effective_placement,
+};
 pub use grant::{
     AddressScope, AgentGrant, EnvGrant, FolderAccess, FolderGrant, Grants, HttpGrant, HttpScheme,
     ModelGrant, ToolGrant,
 };
+pub use host::{ArtifactStatus, Host, HostSpec, HostStatus, REPORTED_ARTIFACTS, Resources};
+pub use host_pool::{HostPool, HostPoolSpec, HostPoolStatus};
+pub use instance::{
+    Instance, InstanceSpec, InstanceStatus, KIND_LABEL, NAME_LABEL, Pinned, Workload,
+};
 pub use limits::LimitsSpec;
 pub use manifest::{Kind, KindError, MANIFEST_BYTES, MANIFESTS, Manifest, Resource};
 pub use meta::{API_VERSION, Metadata};
-pub use model::{ModelSpec, Provider, RetrySpec, ScriptedCall, ScriptedTurn};
+pub use model::{Model, ModelSpec, Provider, RetrySpec, ScriptedCall, ScriptedTurn};
 pub use name::{FunctionName, Name, NameError, TenantName};
+pub use pattern::{NamePattern, PatternError};
+pub use placement::{
+    PRIORITY, PlacementSpec, REPLICAS, REQUEST_CPU_MILLIS, REQUEST_MEMORY_BYTES, RequestSpec,
+};
 pub use problem::Problem;
 pub use secret::{HeaderSpec, SecretRef};
+pub use selector::{
+    LabelCondition, LabelOperator, NAMESPACE_NAME_LABEL, TenantSelector, labels_of_name,
+};
 pub use shape::{metadata_schema, spec_schema};
-pub use tool::{McpSpec, ToolSpec};
+pub use status::{ModelStatus, WorkloadStatus, condition};
+pub use tool::{McpSpec, Tool, ToolSpec};

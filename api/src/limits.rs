@@ -48,4 +48,75 @@ impl LimitsSpec {
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
+
+    /// The limits that are set: field name as in a manifest, and value.
+    pub fn set(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        [
+            ("memoryBytes", self.memory_bytes),
+            ("tableElements", self.table_elements),
+            ("cpuMs", self.cpu_ms),
+            ("wallMs", self.wall_ms),
+            ("resourceHandles", self.resource_handles),
+            ("hostCalls", self.host_calls),
+            ("logBytes", self.log_bytes),
+            ("inputBytes", self.input_bytes),
+            ("outputBytes", self.output_bytes),
+            ("folderWriteBytes", self.folder_write_bytes),
+            ("concurrency", self.concurrency.map(u64::from)),
+        ]
+        .into_iter()
+        .filter_map(|(field, value)| value.map(|value| (field, value)))
+    }
+
+    /// One limit by its field name, if it is set.
+    pub fn get(&self, field: &str) -> Option<u64> {
+        self.set()
+            .find(|(name, _)| *name == field)
+            .map(|(_, value)| value)
+    }
+
+    /// Both sets of limits at once: of each limit the lower one.
+    #[must_use]
+    pub fn at_most(&self, other: &Self) -> Self {
+        fn lower<N: Ord>(a: Option<N>, b: Option<N>) -> Option<N> {
+            match (a, b) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            }
+        }
+        Self {
+            memory_bytes: lower(self.memory_bytes, other.memory_bytes),
+            table_elements: lower(self.table_elements, other.table_elements),
+            cpu_ms: lower(self.cpu_ms, other.cpu_ms),
+            wall_ms: lower(self.wall_ms, other.wall_ms),
+            resource_handles: lower(self.resource_handles, other.resource_handles),
+            host_calls: lower(self.host_calls, other.host_calls),
+            log_bytes: lower(self.log_bytes, other.log_bytes),
+            input_bytes: lower(self.input_bytes, other.input_bytes),
+            output_bytes: lower(self.output_bytes, other.output_bytes),
+            folder_write_bytes: lower(self.folder_write_bytes, other.folder_write_bytes),
+            concurrency: lower(self.concurrency, other.concurrency),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_told_and_lowered() {
+        let all = |value: u32| {
+            let fields = serde_json::to_value(schemars::schema_for!(LimitsSpec)).unwrap();
+            let names = fields["properties"].as_object().unwrap().keys().cloned();
+            let map = names.map(|name| (name, value.into())).collect();
+            serde_json::from_value::<LimitsSpec>(serde_json::Value::Object(map)).unwrap()
+        };
+        let names = serde_json::to_value(all(1)).unwrap();
+        let told: Vec<_> = all(1).set().map(|(name, _)| name).collect();
+        assert_eq!(told.len(), names.as_object().unwrap().len());
+        assert!(told.iter().all(|name| names[name] == 1));
+        assert_eq!(all(3).at_most(&all(2)), all(2));
+        assert_eq!(all(3).at_most(&LimitsSpec::default()), all(3));
+    }
 }

@@ -373,3 +373,29 @@ fn a_tenant_that_nobody_could_reach_is_refused() {
     }
     assert!(read(&DESK.replace("team-a", "apis")).is_ok());
 }
+
+#[test]
+fn what_places_instances_has_bounds() {
+    let agent = |extra: &str| {
+        format!(
+            "apiVersion: ringfence.dev/v1alpha1\nkind: Agent\nmetadata: {{name: a}}\n\
+             spec: {{instructions: x, model: {{name: m}}, {extra}}}\n"
+        )
+    };
+    for (extra, field) in [
+        ("replicas: 0", "spec.replicas"),
+        ("replicas: 1001", "spec.replicas"),
+        ("placement: {priority: 1000001}", "spec.placement.priority"),
+        (
+            "placement: {requests: {cpuMillis: 1000001}}",
+            "spec.placement.requests.cpuMillis",
+        ),
+        ("placement: {pool: A}", "spec.placement.pool"),
+        ("placement: {host: a}", "spec.placement.host"),
+    ] {
+        let found = problems(&agent(extra));
+        assert!(found[0].contains(field), "{extra}: {found:?}");
+    }
+    let good = "replicas: 3, placement: {pool: big, priority: -5, requests: {memoryBytes: 1024}}";
+    assert!(read(&agent(good)).is_ok());
+}

@@ -1,14 +1,41 @@
 //! The `Model` kind.
 
+use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use crate::{AddressScope, HeaderSpec, SecretRef};
+use crate::{AddressScope, HeaderSpec, ModelStatus, SecretRef};
 
 /// A language model that agents can be granted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
+#[kube(
+    group = "ringfence.dev",
+    version = "v1alpha1",
+    kind = "Model",
+    namespaced,
+    status = "ModelStatus",
+    derive = "PartialEq",
+    category = "ringfence",
+    doc = "A language model that agents can be granted.",
+    crates(kube_core = "::kube_core"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelSpec {
     /// What it is for.
@@ -44,6 +71,7 @@ pub enum Provider {
         api_key: Option<SecretRef>,
         /// Further headers.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(length(max = 256))]
         headers: Vec<HeaderSpec>,
         /// Addresses that the endpoint may have.
         #[serde(default)]
@@ -61,6 +89,7 @@ pub enum Provider {
         api_key: Option<SecretRef>,
         /// Further headers.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[schemars(length(max = 256))]
         headers: Vec<HeaderSpec>,
         /// Addresses that the endpoint may have.
         #[serde(default)]
@@ -69,6 +98,7 @@ pub enum Provider {
     /// Turns that are written down here: for demos and tests, no model at all.
     Scripted {
         /// The turns. The n-th assistant turn of a conversation is answered by the n-th entry.
+        #[schemars(length(max = 256))]
         turns: Vec<ScriptedTurn>,
     },
 }
@@ -84,6 +114,7 @@ pub struct ScriptedTurn {
     pub text: Option<String>,
     /// Calls to ask for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
     pub calls: Vec<ScriptedCall>,
 }
 

@@ -84,6 +84,23 @@ name_type!(
     FunctionName, is_function, Function, "^[a-zA-Z0-9_.-]{1,64}$", 64
 );
 
+impl Name {
+    /// A name that is written in the source.
+    ///
+    /// # Panics
+    /// The literal is no name.
+    #[allow(
+        clippy::panic,
+        reason = "the argument is a literal: the first test that gets here tells"
+    )]
+    pub fn well_known(literal: &'static str) -> Self {
+        match literal.parse() {
+            Ok(name) => name,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 impl TenantName {
     /// The tenant that owns what ships inside the host. Nobody else may use it.
     pub const SYSTEM: &str = "ringfence-system";

@@ -21,6 +21,9 @@ pub enum SecretRef {
 /// An HTTP header that the host adds; its value is given here or comes from a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "has(self.value) != has(self.valueFrom)", "message": "give value, or valueFrom for a secret, and not both"},
+]))]
 pub struct HeaderSpec {
     /// Header name.
     pub name: String,

@@ -42,4 +42,11 @@ mod tests {
         ));
         assert!(super::CHAT_COMPONENT.len() < 1 << 20);
     }
+
+    #[test]
+    fn it_asks_for_what_the_operator_believes() {
+        let inspection = crate::artifact::inspect::inspect(super::CHAT_COMPONENT).unwrap();
+        let asked: Vec<_> = inspection.needs().into_iter().collect();
+        assert_eq!(asked, ringfence_api::Capability::OF_CHAT);
+    }
 }

@@ -6,7 +6,8 @@ use super::{DESCRIPTION_BYTES, KEY_BYTES, TEXT_BYTES, count, range, size};
 use crate::problem::Report;
 use crate::{
     AddressScope, AgentSpec, ArtifactSource, HeaderSpec, LoopSpec, McpSpec, ModelRef, ModelSpec,
-    Provider, RetrySpec, ScriptedTurn, SecretRef, ToolSpec,
+    PRIORITY, PlacementSpec, Provider, REPLICAS, REQUEST_CPU_MILLIS, REQUEST_MEMORY_BYTES,
+    RequestSpec, RetrySpec, ScriptedTurn, SecretRef, ToolSpec,
 };
 
 /// Milliseconds of the longest wait that can be asked for.
@@ -49,6 +50,8 @@ impl ToolSpec {
         if let Some(mcp) = &self.mcp {
             mcp.validate(&mut report.field("mcp"));
         }
+        range(self.replicas, 1, REPLICAS, &mut report.field("replicas"));
+        self.placement.validate(&mut report.field("placement"));
         let mut report = report.field("descriptions");
         count(self.descriptions.len(), &mut report);
         for (function, text) in &self.descriptions {
@@ -57,6 +60,34 @@ impl ToolSpec {
             }
             size(text, DESCRIPTION_BYTES, &mut report.field(function));
         }
+    }
+}
+
+impl PlacementSpec {
+    fn validate(&self, report: &mut Report<'_>) {
+        range(
+            self.priority,
+            -PRIORITY,
+            PRIORITY,
+            &mut report.field("priority"),
+        );
+        let mut report = report.field("requests");
+        let RequestSpec {
+            memory_bytes,
+            cpu_millis,
+        } = self.requests;
+        range(
+            memory_bytes,
+            0,
+            REQUEST_MEMORY_BYTES,
+            &mut report.field("memoryBytes"),
+        );
+        range(
+            cpu_millis,
+            0,
+            REQUEST_CPU_MILLIS,
+            &mut report.field("cpuMillis"),
+        );
     }
 }
 
@@ -87,6 +118,8 @@ impl AgentSpec {
             &mut report.field("description"),
         );
         self.grants.validate(&mut report.field("grants"));
+        range(self.replicas, 1, REPLICAS, &mut report.field("replicas"));
+        self.placement.validate(&mut report.field("placement"));
         match &self.component {
             Some(component) => {
                 source(component, &mut report.field("component"));
