@@ -69,6 +69,10 @@ cluster: build cluster-$(CLUSTER)-programs ## leave a Kubernetes running, to try
 cluster-down: ## end what 'make cluster' left running
 	@$(CLUSTER_COMMAND) down
 
+.PHONY: crds
+crds: ## write deploy/crds anew from the types
+	@scripts/crds
+
 .PHONY: fmt
 fmt: ## format the Rust code
 	$(CARGO) fmt --all

@@ -1,0 +1,33 @@
+//! The command line of the operator.
+
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand};
+
+/// Places agents and tools on hosts.
+#[derive(Debug, Parser)]
+#[command(name = "ringfence-operator", version)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the operator can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Runs the controllers, with the cluster of the Pod or of the current kube context.
+    Run {
+        /// Namespace of the leader's and the hosts' Leases.
+        #[arg(long, env = "RINGFENCE_NAMESPACE", default_value = "ringfence-system")]
+        namespace: String,
+        /// What tells this operator from others; in a cluster, the name of the Pod.
+        #[arg(long, env = "POD_NAME")]
+        identity: String,
+        /// Where to serve /healthz, /readyz and /metrics.
+        #[arg(long, default_value = "127.0.0.1:8081")]
+        listen: SocketAddr,
+    },
+    /// Prints the CustomResourceDefinitions as YAML, to be applied before anything else.
+    Crds,
+}

@@ -1,0 +1,275 @@
+//! Follows the scheduler's advice: binds instances to hosts, moves those whose host is lost or drains,
+//! makes room where the scheduler says so, and tells why where nothing fits.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::Timestamp;
+use kube::Resource as _;
+use kube::runtime::events::EventType;
+use ringfence_api::{Instance, Name, condition};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::Operator;
+use crate::condition::{Verdict, find};
+use crate::error::Error;
+use crate::index::{Change, Index};
+use crate::key::InstanceKey;
+use crate::scheduler::{Decision, InstanceState, Pace};
+use crate::watch::chain;
+
+/// Bindings that are written at the same time.
+const WRITES: usize = 64;
+/// An instance that fits nowhere is looked at again after this long at the earliest.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// Something to write.
+enum Step {
+    Bind(Name),
+    Preempt(Name, Vec<InstanceKey>),
+    /// Nowhere to go; and why.
+    Stay(Verdict),
+}
+
+pub(super) async fn run(operator: Operator) {
+    let mut binder = Binder {
+        tried: HashMap::new(),
+        paces: BTreeMap::new(),
+    };
+    loop {
+        let steps = {
+            let mut index = operator.index.lock();
+            let steps = binder.decide(&mut index);
+            operator.metrics.unplaced(index.unplaced.len());
+            steps
+        };
+        futures::stream::iter(steps)
+            .for_each_concurrent(WRITES, |(key, step)| follow(&operator, key, step))
+            .await;
+        let again = binder.again();
+        tokio::select! {
+            () = operator.placing.notified() => {}
+            () = tokio::time::sleep_until(again.unwrap_or_else(Instant::now)), if again.is_some() => {}
+        }
+    }
+}
+
+struct Binder {
+    /// Instances that fitted nowhere, and when they were looked at.
+    tried: HashMap<InstanceKey, Instant>,
+    /// How fast each pool's lost instances are moved.
+    paces: BTreeMap<Name, Pace>,
+}
+
+impl Binder {
+    /// Decides over everything that has no place, the most important first.
+    fn decide(&mut self, index: &mut Index) -> Vec<(InstanceKey, Step)> {
+        let now = Instant::now();
+        self.tried.retain(|_, at| now.duration_since(*at) < STUCK);
+        let mut waiting: Vec<(InstanceKey, InstanceState)> = Vec::new();
+        let displaced = self.displaced(index, now);
+        for key in index.unplaced.iter().chain(&displaced) {
+            if !self.tried.contains_key(key) {
+                waiting.extend(index.to_place(key).map(|state| (key.clone(), state)));
+            }
+        }
+        waiting.sort_by_key(|(key, state)| {
+            (
+                Reverse(state.placement.priority),
+                state.created_ms,
+                key.clone(),
+            )
+        });
+        let mut steps = Vec::with_capacity(waiting.len());
+        for (key, state) in waiting {
+            let lost = index.cluster.host_of(&key).cloned();
+            let step = match index.cluster.place(&key, &state) {
+                Decision::Bind(host) => {
+                    // Counted at once, so that the next one sees it; the write may still fail.
+                    index.cluster.bind(key.clone(), &host, state);
+                    index.unplaced.remove(&key);
+                    Step::Bind(host)
+                }
+                Decision::Preempt { host, victims } => {
+                    self.tried.insert(key.clone(), now);
+                    Step::Preempt(host, victims)
+                }
+                Decision::Unschedulable(misfits) => {
+                    self.tried.insert(key.clone(), now);
+                    let verdict = match lost {
+                        None => {
+                            Verdict::no(condition::SCHEDULED, "Unschedulable", misfits.to_string())
+                        }
+                        Some(host) if index.host(&host).is_some_and(|view| view.alive) => continue,
+                        Some(host) => Verdict::unknown(
+                            condition::READY,
+                            "HostLost",
+                            format!("the host {host} is lost, and {misfits}"),
+                        ),
+                    };
+                    Step::Stay(verdict)
+                }
+            };
+            steps.push((key, step));
+        }
+        steps
+    }
+
+    /// Instances to move now.
+    fn displaced(&mut self, index: &Index, now: Instant) -> Vec<InstanceKey> {
+        let mut by_pool: BTreeMap<Name, Vec<InstanceKey>> = BTreeMap::new();
+        for (host, key) in index.displaced() {
+            if let Some(view) = index.host(&host) {
+                by_pool
+                    .entry(view.host.spec.pool.clone())
+                    .or_default()
+                    .push(key);
+            }
+        }
+        let mut moving = Vec::new();
+        for (pool, mut keys) in by_pool {
+            let (hosts, lost) = index.losses(&pool);
+            let pace = self
+                .paces
+                .entry(pool)
+                .or_insert_with(|| Pace::new(now.into_std()));
+            let granted = pace.take(now.into_std(), keys.len(), hosts, lost);
+            keys.truncate(granted);
+            moving.extend(keys);
+        }
+        moving
+    }
+
+    /// When to look again if nothing changes.
+    fn again(&self) -> Option<Instant> {
+        let stuck = self.tried.values().min().map(|at| *at + STUCK);
+        let paced = (!self.paces.is_empty()).then(|| Instant::now() + Pace::AGAIN);
+        stuck.into_iter().chain(paced).min()
+    }
+}
+
+async fn follow(operator: &Operator, key: InstanceKey, step: Step) {
+    let instance = operator.index.lock().instance(&key).cloned();
+    let Some(instance) = instance else { return };
+    let done = match step {
+        Step::Bind(host) => bind(operator, &key, &instance, &host).await,
+        Step::Preempt(host, victims) => preempt(operator, &key, &host, &victims).await,
+        Step::Stay(verdict) => say(operator, &key, &instance, verdict).await,
+    };
+    if let Err(error) = done {
+        tracing::warn!(instance = %key, error = %chain(&error), "not placed; it is tried again");
+    }
+}
+
+async fn bind(
+    operator: &Operator,
+    key: &InstanceKey,
+    instance: &Instance,
+    host: &Name,
+) -> Result<(), Error> {
+    let version = instance.metadata.resource_version.as_deref();
+    match operator.writer.bind(key, host, version).await {
+        Ok(bound) => {
+            let conditions = conditions(&bound).to_vec();
+            learn(operator, Change::Instance(bound.clone().into()));
+            // Most are placed at once; only who was told otherwise is told that it is over.
+            if find(&conditions, condition::SCHEDULED).is_some() {
+                let message = format!("it is bound to the host {host}");
+                let verdict = Verdict::yes(condition::SCHEDULED, "Scheduled", message);
+                say(operator, key, &bound, verdict).await?;
+            }
+            Ok(())
+        }
+        Err(error) => {
+            put_back(operator, key);
+            if error.code() == Some(404) {
+                return Ok(());
+            }
+            tokio::time::sleep(crate::queue::FIRST_RETRY).await;
+            operator.placing.notify_one();
+            Err(error)
+        }
+    }
+}
+
+/// Counts an instance to where it was before; what changed meanwhile comes by the watch.
+fn put_back(operator: &Operator, key: &InstanceKey) {
+    let mut index = operator.index.lock();
+    index.cluster.unbind(key);
+    let Some(known) = index.instance(key).cloned() else {
+        return;
+    };
+    match (&known.spec.host_name, index.to_place(key)) {
+        (Some(host), Some(state)) => index.cluster.bind(key.clone(), host, state),
+        _ => drop(index.unplaced.insert(key.clone())),
+    }
+}
+
+/// Deletes what is less important. What it was made from makes it again, and it waits for a place.
+async fn preempt(
+    operator: &Operator,
+    key: &InstanceKey,
+    host: &Name,
+    victims: &[InstanceKey],
+) -> Result<(), Error> {
+    for victim in victims {
+        let instance = operator.index.lock().instance(victim).cloned();
+        let Some(instance) = instance else { continue };
+        let uid = instance.metadata.uid.as_deref();
+        operator
+            .writer
+            .delete(victim.tenant.as_str(), &victim.name, uid)
+            .await?;
+        learn(operator, Change::InstanceGone(victim.clone()));
+        let note = format!("it made room on the host {host} for {key}, which is more important");
+        let about: ObjectReference = instance.object_ref(&());
+        operator
+            .tell(about, EventType::Warning, "Preempted", note)
+            .await;
+    }
+    Ok(())
+}
+
+/// Writes what the operator has to say about an instance, unless it is said already.
+async fn say(
+    operator: &Operator,
+    key: &InstanceKey,
+    instance: &Instance,
+    verdict: Verdict,
+) -> Result<(), Error> {
+    let before = conditions(instance);
+    let said = find(before, verdict.kind).is_some_and(|said| {
+        (said.reason.as_str(), &said.message) == (verdict.reason, &verdict.message)
+    });
+    if said {
+        return Ok(());
+    }
+    let condition = verdict.since(before, instance.metadata.generation, Timestamp::now());
+    let api = operator.writer.namespaced::<Instance>(key.tenant.as_str());
+    let status = json!({"conditions": [condition]});
+    let written = operator
+        .writer
+        .status(&api, "Instance", &key.name, &status)
+        .await?;
+    if let Some(written) = written {
+        learn(operator, Change::Instance(written.into()));
+    }
+    Ok(())
+}
+
+fn conditions(instance: &Instance) -> &[Condition] {
+    instance
+        .status
+        .as_ref()
+        .map_or(&[], |status| &status.conditions)
+}
+
+fn learn(operator: &Operator, change: Change) {
+    let dirty = operator.index.lock().apply(change);
+    operator.look_at(dirty);
+}

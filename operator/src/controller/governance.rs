@@ -1,0 +1,126 @@
+//! Ceilings, pools and hosts: what the operator says about them.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt as _;
+use ringfence_api::{
+    Ceiling, CeilingStatus, Host, HostPool, HostPoolStatus, HostStatus, Name, condition,
+};
+use serde_json::json;
+
+use super::{Governed, Operator};
+use crate::condition::{Verdict, holds};
+use crate::error::Error;
+use crate::index::Change;
+use crate::watch::chain;
+
+pub(super) async fn run(operator: Operator) {
+    loop {
+        let governed = operator.governed.next().await;
+        let done = match &governed {
+            Governed::Ceiling(name) => ceiling(&operator, name).await,
+            Governed::Pool(name) => pool(&operator, name).await,
+            Governed::Host(name) => host(&operator, name).await,
+        };
+        match done {
+            Ok(()) => operator.governed.done(&governed),
+            Err(error) => {
+                tracing::warn!(?governed, error = %chain(&error), "it is tried again");
+                operator.governed.failed(&governed);
+            }
+        }
+    }
+}
+
+async fn ceiling(operator: &Operator, name: &Name) -> Result<(), Error> {
+    let Some((ceiling, tenants)) = operator.index.lock().ceiling(name) else {
+        return Ok(());
+    };
+    let before = ceiling.status.clone().unwrap_or_default();
+    let verdict = Verdict::yes(
+        condition::READY,
+        "InForce",
+        "it bounds the tenants it selects",
+    );
+    let generation = ceiling.metadata.generation;
+    let status = CeilingStatus {
+        observed_generation: generation,
+        tenants: Some(tenants),
+        conditions: vec![verdict.since(&before.conditions, generation, Timestamp::now())],
+    };
+    if status == before {
+        return Ok(());
+    }
+    let api = operator.writer.all::<Ceiling>();
+    let name = ceiling.name_any();
+    let written = operator
+        .writer
+        .status(&api, "Ceiling", &name, &status)
+        .await?;
+    if let Some(written) = written {
+        operator.index.lock().apply(Change::Ceiling(written.into()));
+    }
+    Ok(())
+}
+
+async fn pool(operator: &Operator, name: &Name) -> Result<(), Error> {
+    let Some((pool, hosts, ready_hosts)) = operator.index.lock().pool(name) else {
+        return Ok(());
+    };
+    let before = pool.status.clone().unwrap_or_default();
+    let generation = pool.metadata.generation;
+    let verdict = match ready_hosts {
+        0 => Verdict::no(
+            condition::READY,
+            "NoHosts",
+            "no host of the pool takes instances",
+        ),
+        _ => Verdict::yes(condition::READY, "Ready", "it takes instances"),
+    };
+    let status = HostPoolStatus {
+        observed_generation: generation,
+        conditions: vec![verdict.since(&before.conditions, generation, Timestamp::now())],
+        hosts,
+        ready_hosts,
+    };
+    if status == before {
+        return Ok(());
+    }
+    let api = operator.writer.all::<HostPool>();
+    let name = pool.name_any();
+    let written = operator
+        .writer
+        .status(&api, "HostPool", &name, &status)
+        .await?;
+    if let Some(written) = written {
+        operator.index.lock().apply(Change::Pool(written.into()));
+    }
+    Ok(())
+}
+
+/// A host that is lost cannot say so itself.
+async fn host(operator: &Operator, name: &Name) -> Result<(), Error> {
+    let Some(view) = operator.index.lock().host(name) else {
+        return Ok(());
+    };
+    let HostStatus { conditions, .. } = view.host.status.clone().unwrap_or_default();
+    if view.alive || !holds(&conditions, condition::READY) {
+        return Ok(());
+    }
+    let verdict = Verdict::unknown(
+        condition::READY,
+        "LeaseExpired",
+        "the host has not renewed its lease: it is down, or cannot reach the API server",
+    );
+    let condition = verdict.since(&conditions, view.host.metadata.generation, Timestamp::now());
+    let api = operator.writer.all::<Host>();
+    let status = json!({"conditions": [condition]});
+    let written = operator
+        .writer
+        .status(&api, "Host", name.as_str(), &status)
+        .await?;
+    if let Some(written) = written {
+        let dirty = operator.index.lock().apply(Change::Host(written.into()));
+        operator.look_at(dirty);
+    }
+    Ok(())
+}

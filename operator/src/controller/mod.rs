@@ -1,0 +1,137 @@
+//! Controllers: they look at what changed, plan, and write.
+
+mod binder;
+mod governance;
+mod intake;
+mod workloads;
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use parking_lot::Mutex;
+use ringfence_api::Name;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::index::{Dirty, Index};
+use crate::key::WorkloadId;
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::watch::Seen;
+use crate::write::{FIELD_MANAGER, Writer};
+
+/// Agents and tools that are worked on at the same time.
+const WORKERS: usize = 16;
+
+/// What only has a status to be kept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Governed {
+    Ceiling(Name),
+    Pool(Name),
+    Host(Name),
+}
+
+/// Everything that the controllers share. Cheap to clone.
+#[derive(Clone)]
+pub struct Operator {
+    index: Arc<Mutex<Index>>,
+    workloads: Arc<Queue<WorkloadId>>,
+    governed: Arc<Queue<Governed>>,
+    placing: Arc<Notify>,
+    writer: Writer,
+    recorder: Recorder,
+    metrics: Metrics,
+}
+
+impl Operator {
+    /// An operator that knows nothing yet. `identity` tells it from others in events.
+    pub fn new(client: Client, metrics: Metrics, identity: &str) -> Self {
+        let reporter = Reporter {
+            controller: FIELD_MANAGER.to_owned(),
+            instance: Some(identity.to_owned()),
+        };
+        Self {
+            index: Arc::default(),
+            workloads: Arc::default(),
+            governed: Arc::default(),
+            placing: Arc::default(),
+            writer: Writer::new(client.clone(), metrics.clone()),
+            recorder: Recorder::new(client, reporter),
+            metrics,
+        }
+    }
+
+    /// Takes in what the watches tell, for ever. The value becomes true once everything that was there
+    /// at the start is known.
+    pub fn listen(&self, seen: mpsc::Receiver<Seen>) -> watch::Receiver<bool> {
+        let (sender, listed) = watch::channel(false);
+        tokio::spawn(intake::run(self.clone(), seen, sender));
+        listed
+    }
+
+    /// Works until it is dropped. To be called by the leader only.
+    pub fn work(&self) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        for _ in 0..WORKERS {
+            tasks.spawn(workloads::run(self.clone()));
+        }
+        tasks.spawn(governance::run(self.clone()));
+        tasks.spawn(binder::run(self.clone()));
+        self.placing.notify_one();
+        tasks
+    }
+
+    fn look_at(&self, dirty: Dirty) {
+        for id in dirty.workloads {
+            self.workloads.add(id);
+        }
+        let ceilings = dirty.ceilings.into_iter().map(Governed::Ceiling);
+        let pools = dirty.pools.into_iter().map(Governed::Pool);
+        for governed in ceilings.chain(pools) {
+            self.governed.add(governed);
+        }
+        if dirty.placing {
+            self.placing.notify_one();
+        }
+        self.metrics.queued(self.workloads.len());
+    }
+
+    /// Tells people. What cannot be told is logged and otherwise forgotten: an event is no state.
+    async fn tell(&self, about: ObjectReference, type_: EventType, reason: &str, note: String) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            note: Some(clip(note)),
+            action: reason.to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &about).await {
+            tracing::debug!(%error, reason, "an event was not published");
+        }
+    }
+}
+
+/// Kubernetes takes notes of up to 1,024 bytes.
+fn clip(mut note: String) -> String {
+    const MOST: usize = 1_024;
+    if note.len() > MOST {
+        let end = (0..=MOST - 3).rev().find(|end| note.is_char_boundary(*end));
+        note.truncate(end.unwrap_or(0));
+        note += "…";
+    }
+    note
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_notes_are_cut_between_characters() {
+        assert_eq!(clip("short".into()), "short");
+        let long = clip("ä".repeat(1_000));
+        assert!(long.len() <= 1_024 && long.ends_with('…'));
+    }
+}

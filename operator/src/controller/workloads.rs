@@ -1,0 +1,149 @@
+//! Agents and tools: follows their plans.
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::Resource as _;
+use kube::runtime::events::EventType;
+use ringfence_api::{Agent, Instance, Tool, WorkloadStatus, condition};
+
+use super::Operator;
+use crate::condition::find;
+use crate::error::Error;
+use crate::index::{self, Change};
+use crate::key::{InstanceKey, WorkloadId};
+use crate::watch::chain;
+use crate::workload::{Object, Plan, View, plan};
+
+pub(super) async fn run(operator: Operator) {
+    loop {
+        let id = operator.workloads.next().await;
+        match reconcile(&operator, &id).await {
+            Ok(()) => operator.workloads.done(&id),
+            Err(error) => {
+                tracing::warn!(workload = %id, error = %chain(&error), "it is tried again");
+                operator.metrics.failed();
+                operator.workloads.failed(&id);
+            }
+        }
+    }
+}
+
+async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
+    let Some((object, instances, plan)) = planned(operator, id) else {
+        return Ok(());
+    };
+    operator.metrics.planned();
+    for name in &plan.delete {
+        let uid = instances
+            .iter()
+            .find(|i| i.metadata.name.as_ref() == Some(name))
+            .and_then(|i| i.metadata.uid.as_deref());
+        operator
+            .writer
+            .delete(id.tenant.as_str(), name, uid)
+            .await?;
+        let key = InstanceKey {
+            tenant: id.tenant.clone(),
+            name: name.clone(),
+        };
+        learn(operator, Change::InstanceGone(key));
+    }
+    for instance in &plan.create {
+        if let Some(made) = operator.writer.create(instance).await? {
+            learn(operator, Change::Instance(Arc::new(made)));
+        }
+    }
+    for (name, pinned) in &plan.pin {
+        let pinned = operator
+            .writer
+            .pin(id.tenant.as_str(), name, pinned)
+            .await?;
+        learn(operator, Change::Instance(Arc::new(pinned)));
+    }
+    write_status(operator, id, &object, &plan).await
+}
+
+fn planned(operator: &Operator, id: &WorkloadId) -> Option<(Object, Vec<Arc<Instance>>, Plan)> {
+    let index = operator.index.lock();
+    let object = index.workload(id)?.clone();
+    if object.metadata().deletion_timestamp.is_some() {
+        // Its instances go with it: they name it as their owner.
+        return None;
+    }
+    let instances = index.instances_of(id);
+    let ceilings = index.ceilings_of(&id.tenant);
+    drop(index);
+    let view = View {
+        object: &object,
+        ceilings: &ceilings,
+        instances: &instances,
+    };
+    let plan = plan(&view, Timestamp::now());
+    Some((object, instances, plan))
+}
+
+/// Lets the index know what the API server answered, without waiting for the watch to tell.
+fn learn(operator: &Operator, change: Change) {
+    let dirty = operator.index.lock().apply(change);
+    operator.look_at(dirty);
+}
+
+async fn write_status(
+    operator: &Operator,
+    id: &WorkloadId,
+    object: &Object,
+    plan: &Plan,
+) -> Result<(), Error> {
+    if object.status() == Some(&plan.status) {
+        return Ok(());
+    }
+    let (tenant, name) = (id.tenant.as_str(), id.name.as_str());
+    let writer = &operator.writer;
+    let change = match object {
+        Object::Agent(_) => {
+            let api = writer.namespaced::<Agent>(tenant);
+            let written = writer.status(&api, "Agent", name, &plan.status).await?;
+            written.and_then(index::agent)
+        }
+        Object::Tool(_) => {
+            let api = writer.namespaced::<Tool>(tenant);
+            let written = writer.status(&api, "Tool", name, &plan.status).await?;
+            written.and_then(index::tool)
+        }
+    };
+    if let Some(change) = change {
+        // What this very plan led to needs no second look.
+        operator.index.lock().apply(change);
+    }
+    tell(operator, object, &plan.status).await;
+    Ok(())
+}
+
+/// Tells of conditions that changed.
+async fn tell(operator: &Operator, object: &Object, status: &WorkloadStatus) {
+    let before = object.status().map_or(&[][..], |status| &status.conditions);
+    for kind in [condition::READY, condition::ASKS_GRANTED] {
+        let Some(now) = find(&status.conditions, kind) else {
+            continue;
+        };
+        let was = find(before, kind);
+        let same = was.is_some_and(|was| (&was.status, &was.reason) == (&now.status, &now.reason));
+        // A first "everything is granted" and the steps on the way to ready are no news.
+        let dull = was.is_none() && (now.status == "True") == (kind == condition::ASKS_GRANTED);
+        if same || dull || now.reason == "Preparing" {
+            continue;
+        }
+        let type_ = match now.status.as_str() {
+            "True" => EventType::Normal,
+            _ => EventType::Warning,
+        };
+        let about = match object {
+            Object::Agent(agent) => agent.object_ref(&()),
+            Object::Tool(tool) => tool.object_ref(&()),
+        };
+        operator
+            .tell(about, type_, &now.reason, now.message.clone())
+            .await;
+    }
+}

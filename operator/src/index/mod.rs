@@ -1,0 +1,268 @@
+//! What the operator knows of the cluster: everything that was watched, indexed by what asks for it, so
+//! that no event needs a look through everything.
+//!
+//! Watches feed it, and so does what the operator itself wrote, as the API server answered: an older
+//! version never takes the place of a newer one.
+
+mod ceilings;
+mod hosts;
+mod version;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use kube::ResourceExt as _;
+use ringfence_api::{Agent, Ceiling, Host, HostPool, Instance, Name, TenantName, Tool};
+
+pub use hosts::HostView;
+
+use crate::key::{InstanceKey, WorkloadId, WorkloadKind};
+use crate::scheduler::{Cluster, InstanceState};
+use crate::workload::Object;
+use hosts::Hosts;
+use version::newer;
+
+/// Something that was seen.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// An agent or tool is there.
+    Workload(Object),
+    /// An agent or tool is gone.
+    WorkloadGone(WorkloadId),
+    /// An instance is there.
+    Instance(Arc<Instance>),
+    /// An instance is gone.
+    InstanceGone(InstanceKey),
+    /// A ceiling is there.
+    Ceiling(Arc<Ceiling>),
+    /// A ceiling is gone.
+    CeilingGone(Name),
+    /// A namespace is there, with these labels.
+    Tenant(TenantName, BTreeMap<String, String>),
+    /// A namespace is gone.
+    TenantGone(TenantName),
+    /// A pool is there.
+    Pool(Arc<HostPool>),
+    /// A pool is gone.
+    PoolGone(Name),
+    /// A host is there.
+    Host(Arc<Host>),
+    /// A host is gone.
+    HostGone(Name),
+    /// A host's Lease was renewed, or ran out.
+    Alive(Name, bool),
+}
+
+/// What has to be looked at after a change.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Dirty {
+    /// Agents and tools.
+    pub workloads: BTreeSet<WorkloadId>,
+    /// Ceilings whose status may change.
+    pub ceilings: BTreeSet<Name>,
+    /// Pools whose status may change.
+    pub pools: BTreeSet<Name>,
+    /// Whether instances may have to be placed.
+    pub placing: bool,
+}
+
+/// Everything that was watched.
+#[derive(Debug, Default)]
+pub struct Index {
+    workloads: HashMap<WorkloadId, Object>,
+    of_tenant: HashMap<TenantName, BTreeSet<WorkloadId>>,
+    tenants: BTreeMap<TenantName, BTreeMap<String, String>>,
+    ceilings: BTreeMap<Name, Arc<Ceiling>>,
+    instances: HashMap<InstanceKey, Arc<Instance>>,
+    of_workload: HashMap<WorkloadId, BTreeSet<InstanceKey>>,
+    hosts: Hosts,
+    /// What is placed where; the scheduler's own view.
+    pub cluster: Cluster,
+    /// Instances that have no host.
+    pub unplaced: BTreeSet<InstanceKey>,
+}
+
+impl Index {
+    /// Takes a change in, and says what has to be looked at because of it.
+    pub fn apply(&mut self, change: Change) -> Dirty {
+        let mut dirty = Dirty::default();
+        match change {
+            Change::Workload(object) => self.put_workload(object, &mut dirty),
+            Change::WorkloadGone(id) => self.remove_workload(&id),
+            Change::Instance(instance) => self.put_instance(instance, &mut dirty),
+            Change::InstanceGone(key) => self.remove_instance(&key, &mut dirty),
+            Change::Ceiling(ceiling) => self.put_ceiling(ceiling, &mut dirty),
+            Change::CeilingGone(name) => self.remove_ceiling(&name, &mut dirty),
+            Change::Tenant(tenant, labels) => self.put_tenant(tenant, labels, &mut dirty),
+            Change::TenantGone(tenant) => {
+                self.tenants.remove(&tenant);
+                dirty.ceilings.extend(self.ceilings.keys().cloned());
+            }
+            Change::Pool(pool) => self.put_pool(pool, &mut dirty),
+            Change::PoolGone(name) => self.remove_pool(&name, &mut dirty),
+            Change::Host(host) => self.put_host(host, &mut dirty),
+            Change::HostGone(name) => self.remove_host(&name, &mut dirty),
+            Change::Alive(name, alive) => self.set_alive(&name, alive, &mut dirty),
+        }
+        dirty
+    }
+
+    /// An agent or tool.
+    pub fn workload(&self, id: &WorkloadId) -> Option<&Object> {
+        self.workloads.get(id)
+    }
+
+    /// Its instances.
+    pub fn instances_of(&self, id: &WorkloadId) -> Vec<Arc<Instance>> {
+        let keys = self.of_workload.get(id).into_iter().flatten();
+        keys.filter_map(|key| self.instances.get(key).cloned())
+            .collect()
+    }
+
+    /// An instance.
+    pub fn instance(&self, key: &InstanceKey) -> Option<&Arc<Instance>> {
+        self.instances.get(key)
+    }
+
+    /// How many agents and tools, and instances, there are.
+    pub fn len(&self) -> (usize, usize) {
+        (self.workloads.len(), self.instances.len())
+    }
+
+    fn put_workload(&mut self, object: Object, dirty: &mut Dirty) {
+        let Some(id) = id_of(&object) else { return };
+        if let Some(known) = self.workloads.get(&id)
+            && !newer(object.metadata(), known.metadata())
+        {
+            return;
+        }
+        let tenant = id.tenant.clone();
+        self.of_tenant.entry(tenant).or_default().insert(id.clone());
+        self.workloads.insert(id.clone(), object);
+        dirty.workloads.insert(id);
+    }
+
+    fn remove_workload(&mut self, id: &WorkloadId) {
+        // Its instances are the garbage collector's: they name it as their owner.
+        self.workloads.remove(id);
+        if let Some(ids) = self.of_tenant.get_mut(&id.tenant) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.of_tenant.remove(&id.tenant);
+            }
+        }
+    }
+
+    fn put_instance(&mut self, instance: Arc<Instance>, dirty: &mut Dirty) {
+        let Some(key) = InstanceKey::of(&instance) else {
+            return;
+        };
+        if let Some(known) = self.instances.get(&key)
+            && !newer(&instance.metadata, &known.metadata)
+        {
+            return;
+        }
+        if let Some(id) = WorkloadId::of(&instance) {
+            self.of_workload
+                .entry(id.clone())
+                .or_default()
+                .insert(key.clone());
+            self.count(&key, id.clone(), &instance, dirty);
+            dirty.workloads.insert(id);
+        }
+        self.instances.insert(key, instance);
+    }
+
+    /// Counts an instance to its host, or to those that have none.
+    fn count(&mut self, key: &InstanceKey, id: WorkloadId, instance: &Instance, dirty: &mut Dirty) {
+        if instance.metadata.deletion_timestamp.is_some() {
+            self.unplaced.remove(key);
+            return;
+        }
+        match &instance.spec.host_name {
+            Some(host) if self.hosts.knows(host) => {
+                self.unplaced.remove(key);
+                if self.cluster.host_of(key) != Some(host) {
+                    let state = placed_state(id, instance);
+                    self.cluster.bind(key.clone(), host, state);
+                }
+            }
+            _ => {
+                self.unplaced.insert(key.clone());
+                dirty.placing = true;
+            }
+        }
+    }
+
+    fn remove_instance(&mut self, key: &InstanceKey, dirty: &mut Dirty) {
+        let Some(instance) = self.instances.remove(key) else {
+            return;
+        };
+        self.cluster.unbind(key);
+        self.unplaced.remove(key);
+        dirty.placing = true;
+        if let Some(id) = WorkloadId::of(&instance) {
+            if let Some(keys) = self.of_workload.get_mut(&id) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.of_workload.remove(&id);
+                }
+            }
+            dirty.workloads.insert(id);
+        }
+    }
+
+    /// What the scheduler has to know of an instance.
+    pub fn to_place(&self, key: &InstanceKey) -> Option<InstanceState> {
+        let instance = self.instances.get(key)?;
+        Some(placed_state(WorkloadId::of(instance)?, instance))
+    }
+}
+
+fn placed_state(workload: WorkloadId, instance: &Instance) -> InstanceState {
+    let created = instance.metadata.creation_timestamp.as_ref();
+    InstanceState {
+        workload,
+        placement: instance.spec.placement.clone(),
+        requests: instance.spec.requests,
+        digest: instance
+            .spec
+            .pinned
+            .as_ref()
+            .and_then(|pinned| pinned.digest),
+        created_ms: created.map_or(0, |time| time.0.as_millisecond()),
+    }
+}
+
+fn id_of(object: &Object) -> Option<WorkloadId> {
+    let metadata = object.metadata();
+    Some(WorkloadId {
+        tenant: metadata.namespace.as_ref()?.parse().ok()?,
+        kind: object.kind(),
+        name: metadata.name.as_ref()?.parse().ok()?,
+    })
+}
+
+/// The change that an agent makes by being there.
+pub fn agent(agent: Agent) -> Option<Change> {
+    workload_id(&agent, WorkloadKind::Agent)?;
+    Some(Change::Workload(Object::Agent(Arc::new(agent))))
+}
+
+/// The change that a tool makes by being there.
+pub fn tool(tool: Tool) -> Option<Change> {
+    workload_id(&tool, WorkloadKind::Tool)?;
+    Some(Change::Workload(Object::Tool(Arc::new(tool))))
+}
+
+/// What identifies an agent or tool.
+pub(crate) fn workload_id<K: kube::Resource<DynamicType = ()>>(
+    object: &K,
+    kind: WorkloadKind,
+) -> Option<WorkloadId> {
+    Some(WorkloadId {
+        tenant: object.namespace()?.parse().ok()?,
+        kind,
+        name: object.name_any().parse().ok()?,
+    })
+}

@@ -1,0 +1,29 @@
+//! The operator of Ringfence: it turns agents and tools into instances, places them on hosts, and says
+//! what came of it.
+//!
+//! ```text
+//! watch ─→ index ─┬─→ queue of agents and tools ─→ plan (pure) ─→ write
+//!                 └─→ binder ─→ scheduler (pure) ─→ write
+//! ```
+//!
+//! One index holds everything that is watched. What to do is computed from it by pure functions;
+//! nothing is written where nothing changes. Only the leader writes.
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod condition;
+pub mod controller;
+pub mod crds;
+pub mod error;
+pub mod http;
+pub mod index;
+pub mod key;
+pub mod leader;
+pub mod liveness;
+pub mod metrics;
+pub mod queue;
+pub mod run;
+pub mod scheduler;
+pub mod watch;
+pub mod workload;
+pub mod write;

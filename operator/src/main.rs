@@ -1,0 +1,54 @@
+//! The operator of Ringfence.
+#![forbid(unsafe_code)]
+
+use anyhow::Context as _;
+use clap::Parser as _;
+use ringfence_operator::args::{Args, Command};
+use ringfence_operator::{crds, http, metrics::Metrics, run};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Args::parse().command {
+        Command::Crds => {
+            print!("{}", crds::yaml()?);
+            Ok(())
+        }
+        Command::Run {
+            namespace,
+            identity,
+            listen,
+        } => {
+            tracing_subscriber::fmt()
+                .with_env_filter(
+                    tracing_subscriber::EnvFilter::try_from_default_env()
+                        .unwrap_or_else(|_| "info".into()),
+                )
+                .with_writer(std::io::stderr)
+                .init();
+            let client = kube::Client::try_default().await.context(
+                "no cluster is configured: run in a Pod, or set KUBECONFIG or ~/.kube/config",
+            )?;
+            let metrics = Metrics::default();
+            let listener = TcpListener::bind(listen)
+                .await
+                .with_context(|| format!("cannot listen on {listen}: choose another --listen"))?;
+            let serving = tokio::spawn(http::serve(listener, metrics.clone()));
+            let mut terminate = signal(SignalKind::terminate())?;
+            let stop = async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = tokio::signal::ctrl_c() => {}
+                }
+            };
+            let settings = run::Settings {
+                namespace,
+                identity,
+            };
+            let ended = run::run(client, settings, metrics, stop).await;
+            serving.abort();
+            ended.map_err(Into::into)
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Metrics of the operator, in the text format of Prometheus.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// What a write does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Verb {
+    /// Makes an object.
+    Create,
+    /// Changes its spec.
+    Patch,
+    /// Changes its status.
+    Status,
+    /// Deletes it.
+    Delete,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Write {
+    verb: Verb,
+    ok: u8,
+}
+
+/// Counters and gauges; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    writes: Family<Write, Counter>,
+    plans: Counter,
+    failures: Counter,
+    queued: Gauge,
+    unplaced: Gauge,
+    leading: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("ringfence_operator");
+        let writes = Family::<Write, Counter>::default();
+        let (plans, failures) = (Counter::default(), Counter::default());
+        let (queued, unplaced, leading) = (Gauge::default(), Gauge::default(), Gauge::default());
+        registry.register("writes", "Writes to the API server", writes.clone());
+        registry.register("plans", "Plans made for agents and tools", plans.clone());
+        registry.register(
+            "failures",
+            "Plans that could not be followed",
+            failures.clone(),
+        );
+        registry.register(
+            "queued",
+            "Agents and tools that wait to be looked at",
+            queued.clone(),
+        );
+        registry.register("unplaced", "Instances without a host", unplaced.clone());
+        registry.register("leading", "1 in the operator that writes", leading.clone());
+        Self {
+            registry: Arc::new(registry),
+            writes,
+            plans,
+            failures,
+            queued,
+            unplaced,
+            leading,
+        }
+    }
+}
+
+impl Metrics {
+    /// A write was answered.
+    pub fn written(&self, verb: Verb, ok: bool) {
+        let write = Write {
+            verb,
+            ok: u8::from(ok),
+        };
+        self.writes.get_or_create(&write).inc();
+    }
+
+    /// A plan was made.
+    pub fn planned(&self) {
+        self.plans.inc();
+    }
+
+    /// A plan could not be followed.
+    pub fn failed(&self) {
+        self.failures.inc();
+    }
+
+    /// How many agents and tools wait.
+    pub fn queued(&self, count: usize) {
+        self.queued.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// How many instances have no host.
+    pub fn unplaced(&self, count: usize) {
+        self.unplaced.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    /// Whether this operator leads.
+    pub fn leading(&self, leads: bool) {
+        self.leading.set(i64::from(leads));
+    }
+
+    /// Everything, as a scrape reads it.
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,198 @@
+//! A work queue: what is to be looked at, each thing once, again later where it failed.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// Wait after the first failure; it doubles with each further one.
+pub const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// The longest wait.
+pub const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// Keys that wait for a worker. A key that is being worked on is not given to a second worker; where it
+/// is asked for meanwhile, it comes again.
+#[derive(Debug)]
+pub struct Queue<K> {
+    state: Mutex<State<K>>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State<K> {
+    ready: VecDeque<K>,
+    waiting: HashSet<K>,
+    working: HashSet<K>,
+    /// Asked for while somebody works on it.
+    again: HashSet<K>,
+    failures: HashMap<K, u32>,
+    /// To be looked at later.
+    delayed: HashMap<K, Instant>,
+}
+
+impl<K> Default for Queue<K> {
+    fn default() -> Self {
+        Self {
+            state: Mutex::new(State {
+                ready: VecDeque::new(),
+                waiting: HashSet::new(),
+                working: HashSet::new(),
+                again: HashSet::new(),
+                failures: HashMap::new(),
+                delayed: HashMap::new(),
+            }),
+            changed: Notify::new(),
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Queue<K> {
+    /// Asks for a key to be looked at.
+    pub fn add(&self, key: K) {
+        let mut state = self.state.lock();
+        if state.working.contains(&key) {
+            state.again.insert(key);
+        } else if state.waiting.insert(key.clone()) {
+            state.ready.push_back(key);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Waits for a key. Who takes it says how it went with [`Queue::done`] or [`Queue::failed`].
+    pub async fn next(&self) -> K {
+        loop {
+            let wake = {
+                let mut state = self.state.lock();
+                let now = Instant::now();
+                let due: Vec<K> = state
+                    .delayed
+                    .iter()
+                    .filter(|(_, at)| **at <= now)
+                    .map(|(key, _)| key.clone())
+                    .collect();
+                for key in due {
+                    state.delayed.remove(&key);
+                    if !state.working.contains(&key) && state.waiting.insert(key.clone()) {
+                        state.ready.push_back(key);
+                    }
+                }
+                if let Some(key) = state.ready.pop_front() {
+                    state.waiting.remove(&key);
+                    state.delayed.remove(&key);
+                    state.working.insert(key.clone());
+                    if !state.ready.is_empty() {
+                        self.changed.notify_one();
+                    }
+                    return key;
+                }
+                state.delayed.values().min().copied()
+            };
+            match wake {
+                Some(at) => {
+                    tokio::select! {
+                        () = tokio::time::sleep_until(at) => {}
+                        () = self.changed.notified() => {}
+                    }
+                }
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// The key was dealt with.
+    pub fn done(&self, key: &K) {
+        let mut state = self.state.lock();
+        state.failures.remove(key);
+        state.working.remove(key);
+        self.take_again(&mut state, key);
+    }
+
+    /// The key could not be dealt with: it comes again after a wait, or as soon as somebody asks.
+    pub fn failed(&self, key: &K) {
+        let mut state = self.state.lock();
+        let failures = state.failures.entry(key.clone()).or_default();
+        let wait = FIRST_RETRY.saturating_mul(1 << (*failures).min(16));
+        *failures += 1;
+        state.working.remove(key);
+        state.again.remove(key);
+        let at = Instant::now() + wait.min(LONGEST_RETRY);
+        state.delayed.insert(key.clone(), at);
+        self.changed.notify_one();
+    }
+
+    /// Keys that wait, those that wait for their next attempt included.
+    pub fn len(&self) -> usize {
+        let state = self.state.lock();
+        state.ready.len() + state.delayed.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn take_again(&self, state: &mut State<K>, key: &K) {
+        if state.again.remove(key) && state.waiting.insert(key.clone()) {
+            state.ready.push_back(key.clone());
+            self.changed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_waits_once() {
+        let queue = Queue::default();
+        for key in ["a", "b", "a"] {
+            queue.add(key);
+        }
+        assert_eq!(queue.len(), 2);
+        assert_eq!(queue.next().await, "a");
+        assert_eq!(queue.next().await, "b");
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_worked_on_comes_again_afterwards() {
+        let queue = Queue::default();
+        queue.add("a");
+        queue.next().await;
+        queue.add("a");
+        queue.add("a");
+        assert!(queue.is_empty(), "nobody else gets it");
+        queue.done(&"a");
+        assert_eq!(queue.next().await, "a");
+        queue.done(&"a");
+        assert!(queue.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_wait_longer_and_longer() {
+        let queue = Queue::default();
+        queue.add("a");
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let before = Instant::now();
+            queue.next().await;
+            waits.push(before.elapsed());
+            queue.failed(&"a");
+        }
+        assert_eq!(waits[1], FIRST_RETRY);
+        assert_eq!(waits[2], FIRST_RETRY * 2);
+        assert_eq!(waits[11], LONGEST_RETRY);
+        queue.next().await;
+        queue.done(&"a");
+        queue.add("a");
+        queue.next().await;
+        queue.failed(&"a");
+        let before = Instant::now();
+        queue.next().await;
+        assert_eq!(before.elapsed(), FIRST_RETRY, "success forgets failures");
+    }
+}

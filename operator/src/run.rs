@@ -1,0 +1,67 @@
+//! Wiring: from a connection to the API server to an operator that works.
+
+use kube::Client;
+
+use crate::controller::Operator;
+use crate::error::Error;
+use crate::leader::Candidate;
+use crate::metrics::Metrics;
+use crate::watch;
+
+/// Name of the Lease over which operators elect their leader.
+pub const LEADER_LEASE: &str = "ringfence-operator";
+
+/// How an operator is run.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The namespace of the leader's Lease and of the hosts' Leases.
+    pub namespace: String,
+    /// What tells this operator from others: the name of its Pod.
+    pub identity: String,
+}
+
+/// Watches at once, so that taking over is quick; works as soon as it leads; ends when `stop` does, and
+/// lets another lead at once.
+///
+/// # Errors
+/// [`Error::Deposed`]: another operator leads. The process should end, and start anew.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    metrics: Metrics,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let operator = Operator::new(client.clone(), metrics.clone(), &settings.identity);
+    let seen = watch::start(&client, &settings.namespace);
+    let mut listed = operator.listen(seen);
+    let mut candidate = Candidate::new(
+        client,
+        &settings.namespace,
+        LEADER_LEASE,
+        &settings.identity,
+    );
+    tokio::pin!(stop);
+    let leading = async {
+        // Fails only when the intake ended, which ends with the process.
+        let _ = listed.wait_for(|listed| *listed).await;
+        candidate.lead().await;
+    };
+    tokio::select! {
+        () = leading => {}
+        () = &mut stop => return Ok(()),
+    }
+    tracing::info!(identity = settings.identity, "leading");
+    metrics.leading(true);
+    let work = operator.work();
+    let ended = tokio::select! {
+        error = candidate.hold() => Err(error),
+        () = &mut stop => Ok(()),
+    };
+    // Nothing may be written any more before another is told that it may.
+    drop(work);
+    metrics.leading(false);
+    if ended.is_ok() {
+        candidate.resign().await;
+    }
+    ended
+}

@@ -1,0 +1,276 @@
+//! Watches: what the API server tells, turned into changes of the index.
+//!
+//! One watch for each kind, for as long as the process lives. A watch that breaks starts again, with a
+//! wait that grows; what is gone by then is found out by comparing with what was there.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::runtime::watcher::{Config, Event};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use ringfence_api::{Agent, Ceiling, Host, HostPool, Instance, Name, TenantName, Tool};
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+
+use crate::index::{self, Change};
+use crate::key::{InstanceKey, WorkloadKind};
+
+/// Changes that may wait to be taken in. A watch waits when there are more.
+const BACKLOG: usize = 4_096;
+
+/// What the watches tell.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// Something changed.
+    Change(Change),
+    /// A host's Lease was renewed; how long it holds from now.
+    Renewed(Name, Duration),
+    /// A host's Lease is gone.
+    LeaseGone(Name),
+    /// A watch has told everything that was there when it started.
+    Listed,
+}
+
+/// How many watches tell [`Seen::Listed`] before everything is known.
+pub const WATCHES: usize = 8;
+
+/// Starts all watches. They end when the receiver is dropped. Leases of hosts are those in `namespace`
+/// with the label `ringfence.dev/host`.
+pub fn start(client: &Client, namespace: &str) -> mpsc::Receiver<Seen> {
+    let (sender, receiver) = mpsc::channel(BACKLOG);
+    let every = Config::default;
+    let watch = Watch { client, sender };
+    watch.all::<Agent>(every(), index::agent, |o| {
+        gone_workload(o, WorkloadKind::Agent)
+    });
+    watch.all::<Tool>(every(), index::tool, |o| {
+        gone_workload(o, WorkloadKind::Tool)
+    });
+    watch.all::<Instance>(
+        every(),
+        |object| Some(Change::Instance(Arc::new(object))),
+        |object| InstanceKey::of(object).map(Change::InstanceGone),
+    );
+    watch.all::<Ceiling>(
+        every(),
+        |object| Some(Change::Ceiling(Arc::new(object))),
+        |object| name(object).map(Change::CeilingGone),
+    );
+    watch.all::<HostPool>(
+        every(),
+        |object| Some(Change::Pool(Arc::new(object))),
+        |object| name(object).map(Change::PoolGone),
+    );
+    watch.all::<Host>(
+        every(),
+        |object| Some(Change::Host(Arc::new(object))),
+        |object| name(object).map(Change::HostGone),
+    );
+    watch.all::<Namespace>(
+        every(),
+        |object| Some(Change::Tenant(tenant(&object)?, object.labels().clone())),
+        |object| tenant(object).map(Change::TenantGone),
+    );
+    let leases = Api::<Lease>::namespaced(client.clone(), namespace);
+    watch.some(leases, every().labels(HOST_LEASE_LABEL), renewed, |lease| {
+        name(lease).map(Seen::LeaseGone)
+    });
+    receiver
+}
+
+/// Label of the Leases of hosts.
+pub const HOST_LEASE_LABEL: &str = "ringfence.dev/host";
+
+fn renewed(lease: Lease) -> Option<Seen> {
+    let name = name(&lease)?;
+    let seconds = lease.spec?.lease_duration_seconds?;
+    let lasts = Duration::from_secs(u64::try_from(seconds).ok()?);
+    Some(Seen::Renewed(name, lasts))
+}
+
+fn name<K: Resource<DynamicType = ()>>(object: &K) -> Option<Name> {
+    object.name_any().parse().ok()
+}
+
+fn tenant(namespace: &Namespace) -> Option<TenantName> {
+    namespace.name_any().parse().ok()
+}
+
+fn gone_workload<K: Resource<DynamicType = ()>>(object: &K, kind: WorkloadKind) -> Option<Change> {
+    index::workload_id(object, kind).map(Change::WorkloadGone)
+}
+
+struct Watch<'a> {
+    client: &'a Client,
+    sender: mpsc::Sender<Seen>,
+}
+
+impl Watch<'_> {
+    /// Watches all objects of a kind.
+    fn all<K>(&self, config: Config, there: fn(K) -> Option<Change>, gone: fn(&K) -> Option<Change>)
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let api = Api::<K>::all(self.client.clone());
+        self.some(
+            api,
+            config,
+            move |object| there(object).map(Seen::Change),
+            move |object| gone(object).map(Seen::Change),
+        );
+    }
+
+    /// Watches what `api` has.
+    fn some<K>(
+        &self,
+        api: Api<K>,
+        config: Config,
+        there: impl Fn(K) -> Option<Seen> + Send + 'static,
+        gone: impl Fn(&K) -> Option<Seen> + Send + 'static,
+    ) where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let mut events = watcher(api, config).default_backoff().boxed();
+            let mut known = Known::default();
+            loop {
+                let told = match events.try_next().await {
+                    Ok(Some(event)) => known.tell(event, &there, &gone),
+                    Ok(None) => return,
+                    Err(error) => {
+                        let kind = K::kind(&());
+                        tracing::warn!(%kind, error = %chain(&error), "a watch broke; it starts again");
+                        continue;
+                    }
+                };
+                for seen in told {
+                    if sender.send(seen).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// What has to be told should an object be gone, for all that were told of; so that what vanished while
+/// the watch was broken is told too.
+#[derive(Default)]
+struct Known {
+    there: HashMap<Identity, Seen>,
+    listing: HashSet<Identity>,
+}
+
+type Identity = (Option<String>, String);
+
+impl Known {
+    fn tell<K: Resource<DynamicType = ()>>(
+        &mut self,
+        event: Event<K>,
+        there: impl Fn(K) -> Option<Seen>,
+        gone: impl Fn(&K) -> Option<Seen>,
+    ) -> Vec<Seen> {
+        let identity = |object: &K| (object.namespace(), object.name_any());
+        match event {
+            Event::Init => {
+                self.listing.clear();
+                Vec::new()
+            }
+            Event::InitApply(object) => {
+                self.listing.insert(identity(&object));
+                self.remember(identity(&object), gone(&object));
+                there(object).into_iter().collect()
+            }
+            Event::Apply(object) => {
+                self.remember(identity(&object), gone(&object));
+                there(object).into_iter().collect()
+            }
+            Event::Delete(object) => {
+                self.there.remove(&identity(&object));
+                gone(&object).into_iter().collect()
+            }
+            Event::InitDone => {
+                let listing = std::mem::take(&mut self.listing);
+                let vanished = self
+                    .there
+                    .extract_if(|identity, _| !listing.contains(identity));
+                let vanished = vanished.map(|(_, gone)| gone);
+                vanished.chain([Seen::Listed]).collect()
+            }
+        }
+    }
+
+    fn remember(&mut self, identity: Identity, gone: Option<Seen>) {
+        if let Some(gone) = gone {
+            self.there.insert(identity, gone);
+        }
+    }
+}
+
+/// An error and what caused it.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text += ": ";
+        text += &inner.to_string();
+        source = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    use super::*;
+
+    fn object(name: &str) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some(name.to_owned());
+        object
+    }
+
+    fn tell(known: &mut Known, event: Event<ConfigMap>) -> Vec<String> {
+        let gone = |object: &ConfigMap| name(object).map(Seen::LeaseGone);
+        let there =
+            |object: ConfigMap| name(&object).map(|name| Seen::Renewed(name, Duration::ZERO));
+        let mut told: Vec<String> = known
+            .tell(event, there, gone)
+            .into_iter()
+            .map(|seen| match seen {
+                Seen::Renewed(name, _) => format!("+{name}"),
+                Seen::LeaseGone(name) => format!("-{name}"),
+                Seen::Listed => "listed".to_owned(),
+                Seen::Change(_) => "change".to_owned(),
+            })
+            .collect();
+        told.sort();
+        told
+    }
+
+    #[test]
+    fn what_vanished_while_nobody_watched_is_told() {
+        let mut known = Known::default();
+        for (event, expected) in [
+            (Event::Init, vec![]),
+            (Event::InitApply(object("a")), vec!["+a"]),
+            (Event::InitApply(object("b")), vec!["+b"]),
+            (Event::InitDone, vec!["listed"]),
+            (Event::Apply(object("c")), vec!["+c"]),
+            (Event::Delete(object("a")), vec!["-a"]),
+            (Event::Init, vec![]),
+            (Event::InitApply(object("c")), vec!["+c"]),
+            (Event::InitDone, vec!["-b", "listed"]),
+        ] {
+            assert_eq!(tell(&mut known, event), expected);
+        }
+    }
+}

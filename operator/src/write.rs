@@ -1,0 +1,195 @@
+//! The only place that writes to the API server. Every request has a deadline and is counted; an answer
+//! goes back into the index, so that nothing is computed from what the operator itself has outdated.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::time::Duration;
+
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, Resource};
+use ringfence_api::{API_VERSION, Instance, Name, Pinned};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::error::Error;
+use crate::key::InstanceKey;
+use crate::metrics::{Metrics, Verb};
+
+/// Field manager of everything that the operator applies.
+pub const FIELD_MANAGER: &str = "ringfence-operator";
+/// How long the API server may take to answer a write.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Writes to the API server.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    metrics: Metrics,
+}
+
+impl Writer {
+    /// A writer.
+    pub fn new(client: Client, metrics: Metrics) -> Self {
+        Self { client, metrics }
+    }
+
+    fn instances(&self, tenant: &str) -> Api<Instance> {
+        Api::namespaced(self.client.clone(), tenant)
+    }
+
+    /// Makes an instance; none where there is one of that name already.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn create(&self, instance: &Instance) -> Result<Option<Instance>, Error> {
+        let tenant = instance.metadata.namespace.as_deref().unwrap_or_default();
+        let name = instance.metadata.name.as_deref().unwrap_or_default();
+        let api = self.instances(tenant);
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let action = format!("create instance {tenant}/{name}");
+        let made = self
+            .send(Verb::Create, action, api.create(&params, instance))
+            .await;
+        match made {
+            Err(error) if error.code() == Some(409) => Ok(None),
+            made => made.map(Some),
+        }
+    }
+
+    /// Deletes an instance; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn delete(&self, tenant: &str, name: &str, uid: Option<&str>) -> Result<(), Error> {
+        let api = self.instances(tenant);
+        let mut params = DeleteParams::background();
+        // Never another instance that has taken the name meanwhile.
+        params.preconditions = uid.map(|uid| Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        });
+        let action = format!("delete instance {tenant}/{name}");
+        match self
+            .send(Verb::Delete, action, api.delete(name, &params))
+            .await
+        {
+            Err(error) if !matches!(error.code(), Some(404 | 409)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Pins what an instance runs and may do.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn pin(&self, tenant: &str, name: &str, pinned: &Pinned) -> Result<Instance, Error> {
+        let patch = json!({"spec": {"pinned": pinned}});
+        self.merge(tenant, name, "pin", &patch).await
+    }
+
+    /// Binds an instance to a host, provided that it is still bound to where it was seen.
+    ///
+    /// # Errors
+    /// Somebody else has changed the instance (409), or the API server does not answer.
+    pub async fn bind(
+        &self,
+        key: &InstanceKey,
+        host: &Name,
+        resource_version: Option<&str>,
+    ) -> Result<Instance, Error> {
+        let patch = json!({
+            "metadata": {"resourceVersion": resource_version},
+            "spec": {"hostName": host},
+        });
+        self.merge(key.tenant.as_str(), &key.name, "bind", &patch)
+            .await
+    }
+
+    async fn merge(
+        &self,
+        tenant: &str,
+        name: &str,
+        verb: &str,
+        patch: &serde_json::Value,
+    ) -> Result<Instance, Error> {
+        let api = self.instances(tenant);
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(patch);
+        let action = format!("{verb} instance {tenant}/{name}");
+        self.send(Verb::Patch, action, api.patch(name, &params, &patch))
+            .await
+    }
+
+    /// Applies the status of an object. None where the object is gone.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn status<K, S>(
+        &self,
+        api: &Api<K>,
+        kind: &str,
+        name: &str,
+        status: &S,
+    ) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+        S: Serialize + Sync,
+    {
+        let applied = json!({
+            "apiVersion": API_VERSION, "kind": kind,
+            "metadata": {"name": name},
+            "status": status,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let patch = Patch::Apply(&applied);
+        let action = format!("write the status of {kind} {name}");
+        match self
+            .send(
+                Verb::Status,
+                action,
+                api.patch_status(name, &params, &patch),
+            )
+            .await
+        {
+            Err(error) if error.code() == Some(404) => Ok(None),
+            written => written.map(Some),
+        }
+    }
+
+    /// The typed interface of a namespace's objects.
+    pub fn namespaced<K>(&self, tenant: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), tenant)
+    }
+
+    /// The typed interface of cluster-wide objects.
+    pub fn all<K: Resource<DynamicType = ()>>(&self) -> Api<K> {
+        Api::all(self.client.clone())
+    }
+
+    async fn send<T>(
+        &self,
+        verb: Verb,
+        action: String,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error> {
+        let answer = match tokio::time::timeout(WRITE_TIMEOUT, request).await {
+            Ok(answer) => answer.map_err(Error::api(action)),
+            Err(_) => Err(Error::Timeout {
+                action,
+                after: WRITE_TIMEOUT,
+            }),
+        };
+        self.metrics.written(verb, answer.is_ok());
+        answer
+    }
+}

@@ -1,0 +1,14 @@
+//! The operator against a real control plane. Hosts are played here: they make their `Host`, renew their
+//! Lease and report on their instances, as a host does, without running anything.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // tests fail by panicking
+
+#[path = "cluster/admission.rs"]
+mod admission;
+#[path = "cluster/faults.rs"]
+mod faults;
+#[path = "cluster/fixture.rs"]
+mod fixture;
+#[path = "cluster/hosts.rs"]
+mod hosts;
+#[path = "cluster/workloads.rs"]
+mod workloads;

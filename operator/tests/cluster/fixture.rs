@@ -1,0 +1,141 @@
+//! A control plane with the definitions installed and an operator at work.
+
+use std::time::Duration;
+
+use ringfence_operator::metrics::Metrics;
+use ringfence_operator::run::{Settings, run};
+use ringfence_test_cluster::{ControlPlane, shared};
+use serde_json::Value;
+use tokio::sync::{OnceCell, oneshot};
+
+/// How long the cluster may take for what it does by itself.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The namespace of Leases.
+pub(crate) const SYSTEM: &str = "ringfence-system";
+
+/// An operator in a thread and with a runtime of its own: it outlives the test that started it.
+pub(crate) struct Running {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Running {
+    pub(crate) fn start(cluster: &'static ControlPlane, identity: &str) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let metrics = Metrics::default();
+        let settings = Settings {
+            namespace: SYSTEM.to_owned(),
+            identity: identity.to_owned(),
+        };
+        let of_thread = metrics.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let client = cluster.client().await.unwrap();
+                let stop = async { drop(stopped.await) };
+                // Deposed is how an operator that was cut off ends.
+                let _ = run(client, settings, of_thread, stop).await;
+            });
+        });
+        Self {
+            stop: Some(stop),
+            thread: Some(thread),
+            metrics,
+        }
+    }
+
+    /// Ends it and waits until it has.
+    pub(crate) fn stop(mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    /// Writes that it has made so far.
+    pub(crate) fn writes(&self) -> u64 {
+        self.metrics
+            .render()
+            .lines()
+            .filter(|line| line.starts_with("ringfence_operator_writes_total"))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
+    }
+}
+
+/// Installs the definitions and makes the system namespace.
+pub(crate) async fn install(cluster: &ControlPlane) {
+    cluster
+        .apply(&ringfence_operator::crds::yaml().unwrap())
+        .await
+        .unwrap();
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "crd",
+        "--all",
+        "--timeout=30s",
+    ];
+    cluster.kubectl(&wait).await.unwrap();
+    let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SYSTEM}}}\n");
+    cluster.apply(&namespace).await.unwrap();
+}
+
+/// The control plane that most tests share, with one operator.
+pub(crate) async fn cluster() -> &'static ControlPlane {
+    static OPERATOR: OnceCell<Running> = OnceCell::const_new();
+    let cluster = shared().await;
+    OPERATOR
+        .get_or_init(async || {
+            install(cluster).await;
+            Running::start(cluster, "operator-0")
+        })
+        .await;
+    cluster
+}
+
+/// A control plane of one's own, for faults. It lasts as long as the process.
+pub(crate) async fn own_cluster() -> &'static ControlPlane {
+    let cluster = Box::leak(Box::new(ControlPlane::start().await.unwrap()));
+    install(cluster).await;
+    cluster
+}
+
+/// Waits until something holds.
+pub(crate) async fn eventually<T>(what: &str, mut holds: impl AsyncFnMut() -> Option<T>) -> T {
+    let wait = async {
+        loop {
+            if let Some(value) = holds().await {
+                return value;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, wait).await {
+        Ok(value) => value,
+        Err(_) => panic!("it never came to this: {what}"),
+    }
+}
+
+/// An object as JSON; none where there is none.
+pub(crate) async fn get(cluster: &ControlPlane, what: &str, namespace: &str) -> Option<Value> {
+    let json = cluster
+        .kubectl(&["get", what, "-n", namespace, "-o", "json"])
+        .await
+        .ok()?;
+    serde_json::from_str(&json).ok()
+}
+
+/// The condition of a type.
+pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> &'a Value {
+    static NONE: Value = Value::Null;
+    let conditions = object["status"]["conditions"].as_array();
+    conditions
+        .and_then(|all| all.iter().find(|condition| condition["type"] == kind))
+        .unwrap_or(&NONE)
+}
