@@ -84,7 +84,7 @@ impl Core {
             .unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         self.records.log(LogLine {
-            run: guest.context.run.to_string(),
+            run: guest.context.run,
             call: guest.context.call,
             tenant: guest.context.tenant.clone(),
             source: guest.principal.to_string(),

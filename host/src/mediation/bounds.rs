@@ -3,11 +3,10 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use futures::FutureExt as _;
+use futures::future::{Either, Ready, ready};
 use tower::{Layer, Service};
 
 use super::call::{Call, Reply};
-use super::stack::Answer;
 use crate::error::CallError;
 use crate::limits::{CALL_DEPTH, name};
 
@@ -28,20 +27,20 @@ impl<S> Layer<S> for BoundsLayer {
 
 impl<S> Service<Call> for Bounds<S>
 where
-    S: Service<Call, Response = Reply, Error = CallError, Future: Send + 'static>,
+    S: Service<Call, Response = Reply, Error = CallError>,
 {
     type Response = Reply;
     type Error = CallError;
-    type Future = Answer;
+    type Future = Either<S::Future, Ready<Result<Reply, CallError>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Answer {
+    fn call(&mut self, call: Call) -> Self::Future {
         match check(&call) {
-            Ok(()) => self.0.call(call).boxed(),
-            Err(error) => std::future::ready(Err(error)).boxed(),
+            Ok(()) => Either::Left(self.0.call(call)),
+            Err(error) => Either::Right(ready(Err(error))),
         }
     }
 }

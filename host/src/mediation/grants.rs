@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::task::{Context, Poll};
 
-use futures::FutureExt as _;
+use futures::future::{Either, Ready, ready};
 use ringfence_api::{EnvGrant, FolderAccess, FunctionName, Grants, Name, ToolGrant};
 use tower::{Layer, Service};
 
 use super::call::{Call, Reply, Request};
-use super::stack::Answer;
 use crate::egress::{AllowList, GrantError};
 use crate::error::CallError;
 
@@ -152,17 +151,17 @@ impl<S> Layer<S> for GrantsLayer {
 
 impl<S> Service<Call> for Granted<S>
 where
-    S: Service<Call, Response = Reply, Error = CallError, Future: Send + 'static>,
+    S: Service<Call, Response = Reply, Error = CallError>,
 {
     type Response = Reply;
     type Error = CallError;
-    type Future = Answer;
+    type Future = Either<S::Future, Ready<Result<Reply, CallError>>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> Answer {
+    fn call(&mut self, call: Call) -> Self::Future {
         let decision = match call.context.caller.bound_by() {
             Some(instance) => instance.grants.permits(&call.request),
             // Nobody outside borrows the host's network.
@@ -174,8 +173,8 @@ where
             None => Ok(()),
         };
         match decision {
-            Ok(()) => self.0.call(call).boxed(),
-            Err(error) => std::future::ready(Err(error)).boxed(),
+            Ok(()) => Either::Left(self.0.call(call)),
+            Err(error) => Either::Right(ready(Err(error))),
         }
     }
 }

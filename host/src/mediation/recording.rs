@@ -105,7 +105,7 @@ impl Open {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let record = CallRecord {
-            run: context.run.to_string(),
+            run: context.run,
             call: context.call,
             parent: context.parent,
             tenant: context.tenant.clone(),
@@ -116,11 +116,11 @@ impl Open {
                 .skip(1)
                 .map(ToString::to_string)
                 .collect(),
-            capability: call.request.capability().to_owned(),
+            capability: call.request.capability().into(),
             target: call.request.target(),
             decision: Decision::Allowed,
             outcome: Outcome {
-                code: String::new(),
+                code: "".into(),
                 message: None,
             },
             started_us: micros(started),
@@ -197,7 +197,7 @@ impl Open {
         };
         let took = self.began.elapsed();
         record.outcome = Outcome {
-            code: code.to_owned(),
+            code: code.into(),
             message,
         };
         record.duration_us = micros(took);

@@ -1,8 +1,11 @@
 //! One record.
 
+use std::borrow::Cow;
+
 use ringfence_api::TenantName;
 use serde::{Deserialize, Serialize};
 
+use crate::mediation::RunId;
 use crate::model::Usage;
 
 /// What mediation decided about a call.
@@ -20,7 +23,7 @@ pub enum Decision {
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// `ok`, `tool-error`, or the code of a [`CallError`](crate::error::CallError).
-    pub code: String,
+    pub code: Cow<'static, str>,
     /// What went wrong, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
@@ -31,7 +34,7 @@ pub struct Outcome {
 #[serde(rename_all = "camelCase")]
 pub struct CallRecord {
     /// The run.
-    pub run: String,
+    pub run: RunId,
     /// Number of the call within its run.
     pub call: u32,
     /// The call that it was made from.
@@ -45,7 +48,7 @@ pub struct CallRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_behalf_of: Vec<String>,
     /// The capability.
-    pub capability: String,
+    pub capability: Cow<'static, str>,
     /// What it was aimed at.
     pub target: String,
     /// Whether it was allowed.
@@ -76,7 +79,7 @@ pub struct CallRecord {
 #[serde(rename_all = "camelCase")]
 pub struct LogLine {
     /// The run.
-    pub run: String,
+    pub run: RunId,
     /// The call.
     pub call: u32,
     /// The tenant.
@@ -94,7 +97,7 @@ pub struct LogLine {
 #[serde(rename_all = "camelCase")]
 pub struct RunSummary {
     /// The run.
-    pub run: String,
+    pub run: RunId,
     /// Who started it.
     pub caller: String,
     /// What it was aimed at.

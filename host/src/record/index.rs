@@ -22,8 +22,8 @@ struct Run {
 
 #[derive(Default)]
 struct Runs {
-    by_id: HashMap<String, Run>,
-    order: VecDeque<String>,
+    by_id: HashMap<RunId, Run>,
+    order: VecDeque<RunId>,
     records: usize,
 }
 
@@ -44,7 +44,7 @@ impl Index {
         runs.order
             .iter()
             .rev()
-            .filter_map(|id| summary(id, runs.by_id.get(id)?, tenant))
+            .filter_map(|id| summary(*id, runs.by_id.get(id)?, tenant))
             .take(most)
             .collect()
     }
@@ -53,7 +53,7 @@ impl Index {
         let runs = self.0.read();
         let mut calls: Vec<_> = runs
             .by_id
-            .get(&run.to_string())
+            .get(&run)
             .map(|run| {
                 run.calls
                     .iter()
@@ -69,7 +69,7 @@ impl Index {
     pub(super) fn logs(&self, tenant: &TenantName, run: RunId) -> Vec<Arc<LogLine>> {
         let runs = self.0.read();
         runs.by_id
-            .get(&run.to_string())
+            .get(&run)
             .map(|run| {
                 run.logs
                     .iter()
@@ -84,20 +84,19 @@ impl Index {
 impl Runs {
     fn add(&mut self, entry: Entry) {
         let id = match &entry {
-            Entry::Call(call) => &call.run,
-            Entry::Log(line) => &line.run,
+            Entry::Call(call) => call.run,
+            Entry::Log(line) => line.run,
         };
-        if !self.by_id.contains_key(id) {
-            self.order.push_back(id.clone());
-            self.by_id.insert(id.clone(), Run::default());
+        let order = &mut self.order;
+        let run = self.by_id.entry(id).or_insert_with(|| {
+            order.push_back(id);
+            Run::default()
+        });
+        match entry {
+            Entry::Call(call) => run.calls.push(Arc::new(call)),
+            Entry::Log(line) => run.logs.push(Arc::new(line)),
         }
-        if let Some(run) = self.by_id.get_mut(id) {
-            match entry {
-                Entry::Call(call) => run.calls.push(Arc::new(call)),
-                Entry::Log(line) => run.logs.push(Arc::new(line)),
-            }
-            self.records += 1;
-        }
+        self.records += 1;
         while (self.order.len() > MEMORY_RUNS || self.records > MEMORY_RECORDS)
             && self.order.len() > 1
         {
@@ -112,14 +111,14 @@ impl Runs {
     }
 }
 
-fn summary(id: &str, run: &Run, tenant: &TenantName) -> Option<RunSummary> {
+fn summary(id: RunId, run: &Run, tenant: &TenantName) -> Option<RunSummary> {
     let first = run.calls.iter().min_by_key(|call| call.call)?;
     if first.tenant != *tenant {
         return None;
     }
     let root = (first.call == 0).then_some(first);
     Some(RunSummary {
-        run: id.to_owned(),
+        run: id,
         caller: first.caller.clone(),
         target: first.target.clone(),
         outcome: root.map(|root| root.outcome.clone()),
@@ -141,17 +140,17 @@ mod tests {
 
     fn call(run: RunId, call: u32) -> Entry {
         Entry::Call(CallRecord {
-            run: run.to_string(),
+            run,
             call,
             parent: None,
             tenant: TenantName::default(),
             caller: "user/local".to_owned(),
             on_behalf_of: Vec::new(),
-            capability: "agents".to_owned(),
+            capability: "agents".into(),
             target: "reviewer".to_owned(),
             decision: Decision::Allowed,
             outcome: Outcome {
-                code: "ok".to_owned(),
+                code: "ok".into(),
                 message: None,
             },
             started_us: 1,

@@ -130,10 +130,11 @@ fn read(path: &Path) -> Result<Vec<Entry>, RecordError> {
 mod tests {
     use super::super::entry::LogLine;
     use super::*;
+    use crate::mediation::RunId;
 
     fn line(text: &str) -> Entry {
         Entry::Log(LogLine {
-            run: "r".to_owned(),
+            run: RunId::new(),
             call: 0,
             tenant: ringfence_api::TenantName::default(),
             source: "tool/t".to_owned(),

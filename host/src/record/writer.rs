@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -16,6 +17,13 @@ use super::segment::Segments;
 /// take the host's memory.
 const QUEUE: usize = 100_000;
 
+/// Time in which records gather after the first one, so that one write takes many and few calls have to
+/// wake the thread.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// Records for which the list keeps room: a burst must not hold memory for ever.
+const KEPT: usize = 4096;
+
 #[derive(Default)]
 struct Queue {
     waiting: Vec<Entry>,
@@ -23,6 +31,8 @@ struct Queue {
     pushed: u64,
     /// Entries that are in the index and with the operating system.
     settled: u64,
+    /// Somebody waits: records do not gather.
+    awaited: bool,
     closed: bool,
 }
 
@@ -80,6 +90,10 @@ impl Writer {
     pub(super) fn settle(&self) {
         let mut queue = self.shared.queue.lock();
         let wanted = queue.pushed;
+        if queue.settled < wanted {
+            queue.awaited = true;
+            self.shared.more.notify_one();
+        }
         while queue.settled < wanted && !queue.closed {
             self.shared.done.wait(&mut queue);
         }
@@ -106,8 +120,10 @@ impl Drop for Writer {
 }
 
 fn write(shared: &Shared, mut segments: Segments, index: &Index) {
+    // The two lists take turns, so that neither grows anew under the lock.
+    let mut batch = Vec::new();
     loop {
-        let batch = {
+        {
             let mut queue = shared.queue.lock();
             while queue.waiting.is_empty() {
                 if queue.closed {
@@ -115,14 +131,22 @@ fn write(shared: &Shared, mut segments: Segments, index: &Index) {
                 }
                 shared.more.wait(&mut queue);
             }
-            std::mem::take(&mut queue.waiting)
-        };
+            let until = Instant::now() + GATHER;
+            while !queue.awaited && !queue.closed {
+                if shared.more.wait_until(&mut queue, until).timed_out() {
+                    break;
+                }
+            }
+            queue.awaited = false;
+            std::mem::swap(&mut queue.waiting, &mut batch);
+        }
         let count = batch.len() as u64;
         if let Err(error) = segments.append(&batch) {
             shared.dropped.fetch_add(count, Ordering::Relaxed);
             tracing::error!(error = &error as &dyn std::error::Error, "records are lost");
         }
-        index.add(batch);
+        index.add(batch.drain(..));
+        batch.shrink_to(KEPT);
         shared.queue.lock().settled += count;
         shared.done.notify_all();
     }

@@ -30,7 +30,7 @@ async fn who_called_what(host: TestHost) {
     let told: Vec<_> = records
         .iter()
         .map(|record| {
-            assert_eq!(record.run, run.to_string());
+            assert_eq!(record.run, run);
             assert_eq!(record.tenant, *host.tenant());
             assert_eq!(record.capability, "tools");
             assert_eq!(record.decision, Decision::Allowed);

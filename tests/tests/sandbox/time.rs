@@ -85,7 +85,7 @@ async fn inherited(host: TestHost) {
     let records = host.records(run);
     assert_eq!(records.len(), 2);
     assert!(
-        ["timeout", "canceled"].contains(&records[1].outcome.code.as_str()),
+        ["timeout", "canceled"].contains(&&*records[1].outcome.code),
         "{:?}",
         records[1]
     );

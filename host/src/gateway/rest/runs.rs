@@ -252,8 +252,12 @@ fn newest_logs(
     most: usize,
 ) -> Vec<Arc<LogLine>> {
     let mut found: Vec<Arc<LogLine>> = Vec::new();
-    for run in runs.iter().filter_map(|run| RunId::parse(&run.run)) {
-        found.extend(logs(run).into_iter().filter(|line| line.source == source));
+    for run in runs {
+        found.extend(
+            logs(run.run)
+                .into_iter()
+                .filter(|line| line.source == source),
+        );
         if found.len() >= most {
             break;
         }
@@ -271,17 +275,17 @@ mod unit {
 
     fn call(call: u32, parent: Option<u32>) -> Arc<CallRecord> {
         Arc::new(CallRecord {
-            run: "r".to_owned(),
+            run: RunId::new(),
             call,
             parent,
             tenant: TenantName::default(),
             caller: "user/local".to_owned(),
             on_behalf_of: Vec::new(),
-            capability: "tools".to_owned(),
+            capability: "tools".into(),
             target: format!("t{call}"),
             decision: Decision::Allowed,
             outcome: Outcome {
-                code: "ok".to_owned(),
+                code: "ok".into(),
                 message: None,
             },
             started_us: 0,

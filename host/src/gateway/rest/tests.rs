@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::problem::Failure;
 use super::{openapi, operations};
 use crate::error::CallError;
+use crate::mediation::RunId;
 use crate::message::{
     Blob, EmbeddedResource, Message, Part, ResourceBody, Role, ToolCall, ToolResult,
 };
@@ -124,18 +125,19 @@ fn content_and_records_are_as_described() {
         }],
     };
     fits("Message", &json!(message));
+    let run = RunId::new();
     let record = CallRecord {
-        run: "r".to_owned(),
+        run,
         call: 1,
         parent: Some(0),
         tenant: ringfence_api::TenantName::default(),
         caller: "agent/a".to_owned(),
         on_behalf_of: vec!["user/local".to_owned()],
-        capability: "tools".to_owned(),
+        capability: "tools".into(),
         target: "t_f".to_owned(),
         decision: Decision::Denied,
         outcome: Outcome {
-            code: "denied".to_owned(),
+            code: "denied".into(),
             message: Some("no".to_owned()),
         },
         started_us: 1,
@@ -148,9 +150,9 @@ fn content_and_records_are_as_described() {
     };
     let mut call = json!(record);
     call["calls"] = json!([]);
-    fits("Run", &json!({"run": "r", "calls": [call]}));
+    fits("Run", &json!({"run": run, "calls": [call]}));
     let summary = RunSummary {
-        run: "r".to_owned(),
+        run,
         caller: "user/local".to_owned(),
         target: "a".to_owned(),
         outcome: None,
@@ -161,7 +163,7 @@ fn content_and_records_are_as_described() {
     };
     fits("RunList", &json!({"items": [summary]}));
     let line = LogLine {
-        run: "r".to_owned(),
+        run,
         call: 0,
         tenant: ringfence_api::TenantName::default(),
         source: "tool/t".to_owned(),
