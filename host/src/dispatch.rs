@@ -46,35 +46,43 @@ impl Service<Call> for Dispatch {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let core = self.core.upgrade();
-        async move {
-            let core = core.ok_or_else(|| CallError::Unavailable("the host stops".to_owned()))?;
-            dispatch(&core, call).await
-        }
-        .boxed()
+        let Some(core) = self.core.upgrade() else {
+            let stops = CallError::Unavailable("the host stops".to_owned());
+            return std::future::ready(Err(stops)).boxed();
+        };
+        dispatch(core, call)
     }
 }
 
-async fn dispatch(core: &Arc<Core>, call: Call) -> Result<Reply, CallError> {
+/// Each kind of call is a future of its own: one for all would be as large as the largest, a connection
+/// to the outside, and be moved whole for every function call.
+fn dispatch(core: Arc<Core>, call: Call) -> BoxFuture<'static, Result<Reply, CallError>> {
     let Call { context, request } = call;
     match request {
         Request::Function {
             tool,
             function,
             arguments,
-        } => call_function(core, context, &tool, &function, arguments)
-            .await
-            .map(Reply::Function),
-        Request::Agent { agent, messages } => call_agent(core, context, &agent, messages)
-            .await
-            .map(Reply::Agent),
-        Request::Complete { model, request } => {
+        } => async move {
+            call_function(&core, context, &tool, &function, arguments)
+                .await
+                .map(Reply::Function)
+        }
+        .boxed(),
+        Request::Agent { agent, messages } => async move {
+            call_agent(&core, context, &agent, messages)
+                .await
+                .map(Reply::Agent)
+        }
+        .boxed(),
+        Request::Complete { model, request } => async move {
             let model = core.directory.model(&context.tenant, &model)?;
             let completion = context.bound(model.client.complete(&request)).await?;
             context.shared.add_usage(completion.usage);
             Ok(Reply::Completion(completion))
         }
-        Request::Stream { model, request } => {
+        .boxed(),
+        Request::Stream { model, request } => async move {
             let model = core.directory.model(&context.tenant, &model)?;
             let stream = context.bound(model.client.stream(&request)).await?;
             let stream = AnswerStream::from(stream).until(&context);
@@ -85,10 +93,16 @@ async fn dispatch(core: &Arc<Core>, call: Call) -> Result<Reply, CallError> {
                 }
             })))
         }
-        Request::Outgoing(request) => outgoing(core, &context, request).await.map(Reply::Http),
-        Request::Incoming { tool, request } => incoming(core, context, &tool, request)
-            .await
-            .map(Reply::Http),
+        .boxed(),
+        Request::Outgoing(request) => {
+            async move { outgoing(&core, &context, request).await.map(Reply::Http) }.boxed()
+        }
+        Request::Incoming { tool, request } => async move {
+            incoming(&core, context, &tool, request)
+                .await
+                .map(Reply::Http)
+        }
+        .boxed(),
     }
 }
 
@@ -110,8 +124,9 @@ async fn call_function(
         }
         Provider::Mcp(server) => {
             let bounded = context.within(&instance);
+            // Boxed, so that calls of components do not carry room for it.
             let result = bounded
-                .bound(server.call(function.as_str(), arguments))
+                .bound(server.call(function.as_str(), arguments).boxed())
                 .await?;
             check_output(&instance, result.size())?;
             Ok(result)

@@ -250,8 +250,11 @@ async fn handle(shared: &Arc<Shared>, request: Request<Body>, peer: SocketAddr) 
         Route::Http { tenant, tool, rest } => {
             incoming::serve(shared, tenant, tool, rest, request, from).await
         }
-        Route::OpenAi { tenant, rest } => openai::serve(shared, tenant, rest, request, from).await,
-        Route::Other => other(shared, request, from).await,
+        // Boxed, so that the others do not carry room for them.
+        Route::OpenAi { tenant, rest } => {
+            Box::pin(openai::serve(shared, tenant, rest, request, from)).await
+        }
+        Route::Other => Box::pin(other(shared, request, from)).await,
     };
     shared
         .host

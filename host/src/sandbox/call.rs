@@ -38,9 +38,8 @@ impl Sandboxes {
         let program = self.program(digest).await?;
         let Some((function, export)) = program.functions.get(function) else {
             if program.command.is_some() && function.as_str() == function::COMMAND {
-                return self
-                    .command(core, instance, digest, context, arguments)
-                    .await;
+                let command = self.command(core, instance, digest, context, arguments);
+                return command.boxed().await;
             }
             return Err(CallError::NotFound(format!(
                 "tool {} has no function {function}",

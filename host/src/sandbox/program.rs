@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures::FutureExt as _;
 use ringfence_api::{Digest, FunctionName};
 use wasmtime::component::{ComponentExportIndex, InstancePre, Linker};
 use wasmtime_wasi_http::p2::bindings::ProxyPre;
@@ -72,6 +73,11 @@ impl Sandboxes {
             self.metrics.artifact_cache(CacheResult::Linked);
             return Ok(program);
         }
+        // Boxed, so that calls of linked components do not carry room for a compilation.
+        self.prepare(digest).boxed().await
+    }
+
+    async fn prepare(&self, digest: &Digest) -> Result<Arc<Program>, CallError> {
         let prepared = self.artifacts.prepare(digest).await.map_err(|error| {
             // What the caller is not told belongs into the log.
             tracing::warn!(%digest, error = &error as &dyn std::error::Error, "artifact");

@@ -127,7 +127,7 @@ pub(super) async fn serve(
         identity: entered.identity,
     });
     if request.method() != Method::POST {
-        return hand_over(shared, endpoint, request).await;
+        return Box::pin(hand_over(shared, endpoint, request)).await;
     }
     let (parts, body) = request.into_parts();
     let body = match shared.read(body).await {
@@ -137,12 +137,8 @@ pub(super) async fn serve(
     match fast::answer(shared, &endpoint, &parts.headers, &body).await {
         fast::Answer::Done(response) => response,
         fast::Answer::Unusual => {
-            hand_over(
-                shared,
-                endpoint,
-                Request::from_parts(parts, Body::new(Full::new(body))),
-            )
-            .await
+            let request = Request::from_parts(parts, Body::new(Full::new(body)));
+            Box::pin(hand_over(shared, endpoint, request)).await
         }
     }
 }
