@@ -12,12 +12,14 @@ use crate::{Capability, Digest, Name};
 /// Digests that a host reports as prepared.
 pub const REPORTED_ARTIFACTS: usize = 1_000;
 
-/// A process that runs instances. It makes this object itself, and renews a Lease of the same name.
+/// A process that runs instances. It makes this object itself, in the namespace of the operator, and
+/// renews a Lease of the same name; its Pod owns both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "ringfence.dev",
     version = "v1alpha1",
     kind = "Host",
+    namespaced,
     status = "HostStatus",
     derive = "PartialEq",
     category = "ringfence",

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
-    AddressScope, ArtifactSource, Grants, HeaderSpec, LimitsSpec, Name, Parameter, PlacementSpec,
-    WorkloadStatus,
+    AddressScope, AgentGrant, ArtifactSource, Grants, HeaderSpec, LimitsSpec, Name, Parameter,
+    PlacementSpec, WorkloadStatus,
 };
 
 /// A provider of functions. Exactly one of `component`, `mcp` and `agent` says who provides them.
@@ -95,6 +95,20 @@ pub struct ToolSpec {
     /// Where its instances should run.
     #[serde(default, skip_serializing_if = "PlacementSpec::is_default")]
     pub placement: PlacementSpec,
+}
+
+impl ToolSpec {
+    /// The grants of what provides its functions: those that are written down for a component; for an
+    /// agent the leave to call it, which is granted by its being named.
+    pub fn provider_grants(&self) -> Grants {
+        match &self.agent {
+            Some(name) => Grants {
+                agents: vec![AgentGrant { name: name.clone() }],
+                ..Grants::default()
+            },
+            None => self.grants.clone(),
+        }
+    }
 }
 
 /// An MCP server, reached over Streamable HTTP.

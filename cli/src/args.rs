@@ -10,6 +10,7 @@ use crate::command::{
     call::CallArgs,
     completion::CompletionArgs,
     get::{DescribeArgs, GetArgs},
+    host::HostArgs,
     key::KeyArgs,
     logs::LogsArgs,
     run::RunArgs,
@@ -52,6 +53,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a host on this machine
     Serve(Box<ServeArgs>),
+    /// Run a host as a node of a Kubernetes cluster
+    Host(Box<HostArgs>),
     /// Create or change resources from YAML
     Apply(ApplyArgs),
     /// List resources, artifacts, runs or tenants, or show one

@@ -52,6 +52,12 @@ fn command(cli: Cli) -> anyhow::Result<()> {
                 .build()?
                 .block_on(command::serve::run(*args));
         }
+        Command::Host(args) => {
+            return tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()?
+                .block_on(command::host::run(*args));
+        }
         _ => {}
     }
     let client = client::Client::new(&cli.target)?;
@@ -73,6 +79,7 @@ fn command(cli: Cli) -> anyhow::Result<()> {
             Command::Version => command::version::run(&client, cli.output).await,
             // Done above, without a host.
             Command::Serve(_)
+            | Command::Host(_)
             | Command::Build(_)
             | Command::New(_)
             | Command::Key(_)

@@ -26,6 +26,7 @@ pub mod mcp_client;
 pub mod mediation;
 pub mod message;
 pub mod model;
+pub mod node;
 pub mod output;
 pub mod record;
 mod sandbox;

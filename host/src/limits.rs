@@ -207,6 +207,30 @@ impl Limits {
             concurrency: u32::try_from(concurrency).unwrap_or(u32::MAX),
         })
     }
+
+    /// These limits, none of them above `bound`; what `bound` does not name stays.
+    #[must_use]
+    pub fn at_most(self, bound: &LimitsSpec) -> Limits {
+        let least = |limit: u64, bound: Option<u64>| bound.map_or(limit, |most| limit.min(most));
+        let time = |limit: Duration, bound: Option<u64>| {
+            bound.map_or(limit, |most| limit.min(Duration::from_millis(most)))
+        };
+        Limits {
+            memory_bytes: least(self.memory_bytes, bound.memory_bytes),
+            table_elements: least(self.table_elements, bound.table_elements),
+            resource_handles: least(self.resource_handles, bound.resource_handles),
+            cpu: time(self.cpu, bound.cpu_ms),
+            wall: time(self.wall, bound.wall_ms),
+            host_calls: least(self.host_calls, bound.host_calls),
+            log_bytes: least(self.log_bytes, bound.log_bytes),
+            input_bytes: least(self.input_bytes, bound.input_bytes),
+            output_bytes: least(self.output_bytes, bound.output_bytes),
+            folder_write_bytes: least(self.folder_write_bytes, bound.folder_write_bytes),
+            concurrency: bound
+                .concurrency
+                .map_or(self.concurrency, |most| self.concurrency.min(most)),
+        }
+    }
 }
 
 /// A limit that a resource may not have.

@@ -107,33 +107,18 @@ pub enum LocalError {
     },
 }
 
-/// A host that serves.
-pub struct LocalHost {
-    /// What was found in the manifest folder, where there is one.
-    pub manifests: Option<Synced>,
-    host: Host,
-    control: Arc<Control>,
-    address: SocketAddr,
-    data: DataDir,
-    serving: JoinHandle<()>,
-    background: CancellationToken,
+/// What every host is built on, whoever tells it what to run.
+pub(crate) struct Base {
+    pub(crate) data: DataDir,
+    pub(crate) binding: Binding,
+    pub(crate) host: Host,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) egress: Egress,
+    pub(crate) offers: Offers,
 }
 
-impl std::fmt::Debug for LocalHost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalHost")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
-    }
-}
-
-impl LocalHost {
-    /// Starts a host: when this returns, everything that was applied before is there and requests are
-    /// answered.
-    ///
-    /// # Errors
-    /// See [`LocalError`].
-    pub async fn start(options: Options) -> Result<Self, LocalError> {
+impl Base {
+    pub(crate) async fn new(options: Options) -> Result<Self, LocalError> {
         let data = DataDir::open(&options.data_dir)?;
         // Early, so that a taken address is told before anything else happens.
         let listen = options.listen;
@@ -173,14 +158,61 @@ impl LocalHost {
             metrics,
             stages: Stages::default(),
         })?;
-        let offers = Offers::new(options.folders)?;
+        Ok(Self {
+            offers: Offers::new(options.folders)?,
+            data,
+            binding,
+            host,
+            artifacts,
+            egress,
+        })
+    }
+}
+
+/// A host that serves.
+pub struct LocalHost {
+    /// What was found in the manifest folder, where there is one.
+    pub manifests: Option<Synced>,
+    host: Host,
+    control: Arc<Control>,
+    address: SocketAddr,
+    data: DataDir,
+    serving: JoinHandle<()>,
+    background: CancellationToken,
+}
+
+impl std::fmt::Debug for LocalHost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LocalHost")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LocalHost {
+    /// Starts a host: when this returns, everything that was applied before is there and requests are
+    /// answered.
+    ///
+    /// # Errors
+    /// See [`LocalError`].
+    pub async fn start(options: Options) -> Result<Self, LocalError> {
+        let manifests_folder = options.manifests.clone();
+        let settings = options.gateway.clone();
+        let Base {
+            data,
+            binding,
+            host,
+            artifacts,
+            egress,
+            offers,
+        } = Base::new(options).await?;
         let file = data.path().join("state.sqlite");
         let directory = host.directory().clone();
         let control = Control::open(&file, directory, artifacts, egress, offers).await?;
         let control = Arc::new(control);
         let background = CancellationToken::new();
         let mut manifests = None;
-        match &options.manifests {
+        match &manifests_folder {
             Some(path) => {
                 let mut folder =
                     ManifestFolder::new(path).map_err(|source| LocalError::Manifests {
@@ -198,7 +230,7 @@ impl LocalHost {
             host: host.clone(),
             control: control.clone(),
         });
-        let gateway = Gateway::new(host.clone(), binding, options.gateway, rest);
+        let gateway = Gateway::new(host.clone(), binding, settings, rest);
         let address = gateway.address();
         gateway.loaded().store(true, Ordering::Relaxed);
         note(&data.path().join(ADDRESS_FILE), address)?;

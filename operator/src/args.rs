@@ -18,7 +18,7 @@ pub struct Args {
 pub enum Command {
     /// Runs the controllers, with the cluster of the Pod or of the current kube context.
     Run {
-        /// Namespace of the leader's and the hosts' Leases.
+        /// Namespace of the leader's Lease, the hosts and their Leases.
         #[arg(long, env = "RINGFENCE_NAMESPACE", default_value = "ringfence-system")]
         namespace: String,
         /// What tells this operator from others; in a cluster, the name of the Pod.

@@ -14,7 +14,7 @@ pub const LEADER_LEASE: &str = "ringfence-operator";
 /// How an operator is run.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The namespace of the leader's Lease and of the hosts' Leases.
+    /// The namespace of the leader's Lease, the hosts and their Leases.
     pub namespace: String,
     /// What tells this operator from others: the name of its Pod.
     pub identity: String,

@@ -40,8 +40,8 @@ pub enum Seen {
 /// How many watches tell [`Seen::Listed`] before everything is known.
 pub const WATCHES: usize = 8;
 
-/// Starts all watches. They end when the receiver is dropped. Leases of hosts are those in `namespace`
-/// with the label `ringfence.dev/host`.
+/// Starts all watches. They end when the receiver is dropped. Hosts and their Leases, which have the
+/// label `ringfence.dev/host`, are those in `namespace`.
 pub fn start(client: &Client, namespace: &str) -> mpsc::Receiver<Seen> {
     let (sender, receiver) = mpsc::channel(BACKLOG);
     let every = Config::default;
@@ -67,10 +67,12 @@ pub fn start(client: &Client, namespace: &str) -> mpsc::Receiver<Seen> {
         |object| Some(Change::Pool(Arc::new(object))),
         |object| name(object).map(Change::PoolGone),
     );
-    watch.all::<Host>(
+    let hosts = Api::<Host>::namespaced(client.clone(), namespace);
+    watch.some(
+        hosts,
         every(),
-        |object| Some(Change::Host(Arc::new(object))),
-        |object| name(object).map(Change::HostGone),
+        |object| Some(Seen::Change(Change::Host(Arc::new(object)))),
+        |object| name(object).map(|name| Seen::Change(Change::HostGone(name))),
     );
     watch.all::<Namespace>(
         every(),

@@ -29,11 +29,11 @@ const SANDBOXES: u32 = 256;
 /// protocol has it: whoever can connect could fill the log.
 const DEFAULT_LOG: &str = "warn,ringfence_host=info,rmcp=error";
 /// Time that telemetry has to leave the process at its end.
-const LAST_SPANS: std::time::Duration = std::time::Duration::from_secs(3);
+pub(super) const LAST_SPANS: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
+pub(super) enum LogFormat {
     /// For people
     Text,
     /// One JSON object a line
@@ -72,7 +72,7 @@ pub struct ServeArgs {
     config: Option<PathBuf>,
     /// How log lines look; RINGFENCE_LOG says which there are
     #[arg(long, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
-    log: LogFormat,
+    pub(super) log: LogFormat,
 }
 
 /// Serves until the process is asked to end.
@@ -106,7 +106,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
 }
 
 /// Exit codes for what goes wrong at the start.
-fn explain(error: LocalError) -> anyhow::Error {
+pub(super) fn explain(error: LocalError) -> anyhow::Error {
     let code = match &error {
         LocalError::Data(DataError::InUse { .. }) | LocalError::Listen { .. } => Code::Unavailable,
         LocalError::Binding(_) => Code::Denied,
@@ -125,7 +125,7 @@ fn explain(error: LocalError) -> anyhow::Error {
 }
 
 /// Options and configuration file together.
-fn options(args: ServeArgs) -> Result<Options> {
+pub(super) fn options(args: ServeArgs) -> Result<Options> {
     let config = match &args.config {
         Some(path) => Config::read(path).map_err(|error| fail(Code::Invalid, chain(&error)))?,
         None => Config::default(),
@@ -189,7 +189,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Log lines to standard error; spans to OTLP where the environment names a collector.
-fn logging(format: LogFormat) -> Result<Option<Otlp>> {
+pub(super) fn logging(format: LogFormat) -> Result<Option<Otlp>> {
     let filter =
         EnvFilter::try_from_env("RINGFENCE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -254,13 +254,13 @@ fn manifests(synced: &Synced, color: bool) -> String {
 }
 
 /// SIGINT and SIGTERM.
-struct Signals {
+pub(super) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -268,7 +268,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub(super) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",

@@ -11,7 +11,8 @@ use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use parking_lot::Mutex;
 use ringfence_api::{
     AgentSpec, ArtifactSource, Digest, FolderAccess, FolderGrant, Grants, Kind, LimitsSpec,
-    Metadata, Name, Parameter, Resource, SecretRef, TenantName, ToolSpec,
+    Metadata, ModelSpec, Name, Parameter, Pinned, Resource, SecretRef, TenantName, ToolSpec,
+    Workload,
 };
 use tokio::sync::Semaphore;
 
@@ -154,15 +155,23 @@ impl Offers {
 }
 
 /// What a stored resource becomes.
-pub(super) enum Resolved {
+pub(crate) enum Resolved {
     /// An agent or tool.
     Instance(Arc<Instance>),
     /// A model.
     Model(Arc<Model>),
 }
 
+/// What an instance is made with beside its spec.
+struct Given {
+    grants: Grants,
+    limits: Arc<Limits>,
+    /// The digest that it is pinned to.
+    digest: Option<Digest>,
+}
+
 /// Turns manifests into what runs.
-pub(super) struct Resolver {
+pub(crate) struct Resolver {
     artifacts: Artifacts,
     egress: Egress,
     offers: Offers,
@@ -175,7 +184,7 @@ impl Resolver {
     ///
     /// # Errors
     /// They cannot be stored or compiled: the host cannot run declarative agents.
-    pub(super) async fn new(
+    pub(crate) async fn new(
         artifacts: Artifacts,
         egress: Egress,
         offers: Offers,
@@ -201,34 +210,103 @@ impl Resolver {
         let metadata = &stored.manifest.metadata;
         match &stored.manifest.resource {
             Resource::Agent(spec) => {
-                let (digest, instance) = self
-                    .agent(metadata, generation, spec, stored.digest)
-                    .await?;
+                let given = Given {
+                    grants: spec.component_grants(),
+                    limits: limits(&spec.limits, &AGENT_LIMITS)?,
+                    digest: stored.digest,
+                };
+                let (digest, instance) = self.agent(metadata, generation, spec, given).await?;
                 stored.digest = Some(digest);
                 Ok(Resolved::Instance(Arc::new(instance)))
             }
             Resource::Tool(spec) => {
-                let (digest, instance) =
-                    self.tool(metadata, generation, spec, stored.digest).await?;
+                let given = Given {
+                    grants: spec.provider_grants(),
+                    limits: limits(&spec.limits, &TOOL_LIMITS)?,
+                    digest: stored.digest,
+                };
+                let (digest, instance) = self.tool(metadata, generation, spec, given).await?;
                 stored.digest = digest;
                 Ok(Resolved::Instance(Arc::new(instance)))
             }
-            Resource::Model(spec) => {
-                let provider = &spec.provider;
-                for (secret, field) in model_secrets(provider) {
-                    self.secret(secret, &field)?;
-                }
-                let client = ModelClient::from_spec(spec, &self.egress).map_err(|error| {
-                    Unresolved::new("NotUsable", "spec.provider", chain(&error))
-                })?;
-                let description = spec.description.as_str().into();
-                Ok(Resolved::Model(Arc::new(Model {
-                    description,
-                    generation,
-                    client,
-                })))
-            }
+            Resource::Model(spec) => self.model(generation, spec).map(Resolved::Model),
         }
+    }
+
+    /// Makes of a frozen agent or tool what runs: with the grants that were computed for it, and under
+    /// the limits of its tenant's ceilings. `digest` has to be what the resource names.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub(crate) async fn frozen(
+        &self,
+        metadata: &Metadata,
+        generation: u64,
+        workload: &Workload,
+        pinned: &Pinned,
+        max_limits: &LimitsSpec,
+    ) -> Result<Arc<Instance>, Unresolved> {
+        let given = |limits: Arc<Limits>| Given {
+            grants: pinned.grants.clone(),
+            limits: Arc::new(Limits::clone(&limits).at_most(max_limits)),
+            digest: pinned.digest,
+        };
+        let (digest, instance) = match workload {
+            Workload::Agent(spec) => {
+                let given = given(limits(&spec.limits, &AGENT_LIMITS)?);
+                let (digest, instance) = self.agent(metadata, generation, spec, given).await?;
+                // The chat agent is this host's own, whatever its digest.
+                (Some(digest).filter(|_| !spec.is_chat()), instance)
+            }
+            Workload::Tool(spec) => {
+                let given = given(limits(&spec.limits, &TOOL_LIMITS)?);
+                self.tool(metadata, generation, spec, given).await?
+            }
+        };
+        if digest != pinned.digest {
+            let show = |digest: Option<Digest>| digest.map_or("none".into(), |d| d.to_string());
+            let message = format!(
+                "its image means {} now and it is pinned to {}: apply the resource again, or name the \
+                 image by digest",
+                show(digest),
+                show(pinned.digest)
+            );
+            return Err(Unresolved::new("ImageMoved", "spec.component", message));
+        }
+        Ok(Arc::new(instance))
+    }
+
+    /// Finds the component of a resource and what it asks for.
+    ///
+    /// # Errors
+    /// It cannot be had, or is refused.
+    pub(crate) async fn find(
+        &self,
+        tenant: &TenantName,
+        source: &ArtifactSource,
+    ) -> Result<(Digest, Arc<Inspection>), Unresolved> {
+        self.component(tenant, source, None).await
+    }
+
+    /// Makes of a model what can be asked.
+    ///
+    /// # Errors
+    /// It refers to secrets that it may not, or its endpoint cannot be used.
+    pub(crate) fn model(
+        &self,
+        generation: u64,
+        spec: &ModelSpec,
+    ) -> Result<Arc<Model>, Unresolved> {
+        for (secret, field) in model_secrets(&spec.provider) {
+            self.secret(secret, &field)?;
+        }
+        let client = ModelClient::from_spec(spec, &self.egress)
+            .map_err(|error| Unresolved::new("NotUsable", "spec.provider", chain(&error)))?;
+        Ok(Arc::new(Model {
+            description: spec.description.as_str().into(),
+            generation,
+            client,
+        }))
     }
 
     async fn agent(
@@ -236,10 +314,13 @@ impl Resolver {
         metadata: &Metadata,
         generation: u64,
         spec: &AgentSpec,
-        pinned: Option<Digest>,
+        given: Given,
     ) -> Result<(Digest, Instance), Unresolved> {
         let (digest, inspection) = match &spec.component {
-            Some(source) => self.component(&metadata.namespace, source, pinned).await?,
+            Some(source) => {
+                self.component(&metadata.namespace, source, given.digest)
+                    .await?
+            }
             // The chat agent of this very host: a newer host brings a newer one.
             None => (self.chat, self.inspection(&self.chat).await?),
         };
@@ -262,12 +343,12 @@ impl Resolver {
             description: spec.description.as_str().into(),
             generation,
             provider: Provider::Component { digest, inspection },
-            grants: Arc::new(self.grants(spec.component_grants())?),
-            limits: limits(&spec.limits, &AGENT_LIMITS)?,
+            grants: Arc::new(self.grants(given.grants)?),
             parameters: parameters.into(),
             descriptions: NO_DESCRIPTIONS.clone(),
             listed: OnceLock::new(),
-            gate: gate(&spec.limits, &AGENT_LIMITS),
+            gate: gate(&given.limits),
+            limits: given.limits,
         };
         Ok((digest, instance))
     }
@@ -277,11 +358,12 @@ impl Resolver {
         metadata: &Metadata,
         generation: u64,
         spec: &ToolSpec,
-        pinned: Option<Digest>,
+        given: Given,
     ) -> Result<(Option<Digest>, Instance), Unresolved> {
-        let mut grants = spec.grants.clone();
         let (digest, provider) = if let Some(source) = &spec.component {
-            let (digest, inspection) = self.component(&metadata.namespace, source, pinned).await?;
+            let (digest, inspection) = self
+                .component(&metadata.namespace, source, given.digest)
+                .await?;
             if inspection
                 .kinds
                 .iter()
@@ -306,10 +388,6 @@ impl Resolver {
                 .map_err(|error| Unresolved::new("NotUsable", "spec.mcp", chain(&error)))?;
             (None, Provider::Mcp(Arc::new(server)))
         } else if let Some(agent) = &spec.agent {
-            // The tool calls the agent in its own name, so that this one grant is what bounds it.
-            grants.agents = vec![ringfence_api::AgentGrant {
-                name: agent.clone(),
-            }];
             (None, Provider::Agent(agent.clone()))
         } else {
             return Err(Unresolved::new(
@@ -325,15 +403,15 @@ impl Resolver {
             description: spec.description.as_str().into(),
             generation,
             provider,
-            grants: Arc::new(self.grants(grants)?),
-            limits: limits(&spec.limits, &TOOL_LIMITS)?,
+            grants: Arc::new(self.grants(given.grants)?),
             parameters: spec.parameters.clone().into(),
             descriptions: match spec.descriptions.is_empty() {
                 true => NO_DESCRIPTIONS.clone(),
                 false => Arc::new(spec.descriptions.clone()),
             },
             listed: OnceLock::new(),
-            gate: gate(&spec.limits, &TOOL_LIMITS),
+            gate: gate(&given.limits),
+            limits: given.limits,
         };
         Ok((digest, instance))
     }
@@ -437,10 +515,9 @@ fn limits(spec: &LimitsSpec, defaults: &Arc<Limits>) -> Result<Arc<Limits>, Unre
         })
 }
 
-fn gate(spec: &LimitsSpec, defaults: &Limits) -> Arc<Semaphore> {
-    let permits = spec.concurrency.unwrap_or(defaults.concurrency);
+fn gate(limits: &Limits) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(
-        usize::try_from(permits).unwrap_or(Semaphore::MAX_PERMITS),
+        usize::try_from(limits.concurrency).unwrap_or(Semaphore::MAX_PERMITS),
     ))
 }
 

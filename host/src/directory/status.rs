@@ -101,7 +101,7 @@ pub struct Unresolved {
 }
 
 impl Unresolved {
-    pub(super) fn new(
+    pub(crate) fn new(
         reason: &'static str,
         field: impl Into<String>,
         message: impl Into<String>,

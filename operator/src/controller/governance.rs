@@ -112,7 +112,8 @@ async fn host(operator: &Operator, name: &Name) -> Result<(), Error> {
         "the host has not renewed its lease: it is down, or cannot reach the API server",
     );
     let condition = verdict.since(&conditions, view.host.metadata.generation, Timestamp::now());
-    let api = operator.writer.all::<Host>();
+    let namespace = view.host.metadata.namespace.as_deref().unwrap_or_default();
+    let api = operator.writer.namespaced::<Host>(namespace);
     let status = json!({"conditions": [condition]});
     let written = operator
         .writer

@@ -86,11 +86,11 @@ impl Object {
         }
     }
 
-    /// What its resource grants, with what a chat agent is granted by being one.
+    /// What its resource grants, with what it is granted by being what it is.
     fn granted(&self) -> Grants {
         match self {
             Self::Agent(agent) => agent.spec.component_grants(),
-            Self::Tool(tool) => tool.spec.grants.clone(),
+            Self::Tool(tool) => tool.spec.provider_grants(),
         }
     }
 

@@ -76,7 +76,8 @@ pub(super) fn known(view: &View<'_>, resolved: &Resolved) -> Option<Known> {
     match object.code() {
         Code::Elsewhere => Some(Known {
             digest: None,
-            asked: BTreeSet::new(),
+            // It asks for what it is: to call the agent that it names.
+            asked: object.granted().capabilities(),
         }),
         Code::Chat => Some(Known {
             digest: None,

@@ -90,7 +90,9 @@ async fn operators_and_hosts_come_and_go() {
         "rebound {COUNT} instances {:?} after the host froze",
         before.elapsed()
     );
-    let said = get(cluster, "host/h-lost", "default").await.unwrap();
+    let said = get(cluster, "host/h-lost", crate::fixture::SYSTEM)
+        .await
+        .unwrap();
     assert_eq!(condition(&said, "Ready")["reason"], "LeaseExpired");
 
     // A restart finds everything as it should be, and writes nothing but its own Lease.

@@ -40,7 +40,7 @@ impl PlayedHost {
         let client = cluster.client().await.unwrap();
         let freeze = Arc::new(AtomicBool::new(false));
         renew(&client, name).await;
-        let host: Api<Host> = Api::all(client.clone());
+        let host: Api<Host> = Api::namespaced(client.clone(), SYSTEM);
         let apply = PatchParams::apply("ringfence-host").force();
         let object = json!({
             "apiVersion": ringfence_api::API_VERSION, "kind": "Host",

@@ -1,0 +1,256 @@
+//! Hosts that are nodes: the real binary joins a real control plane, where the operator places agents on
+//! it, and answers for them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use ringfence_operator::metrics::Metrics;
+use ringfence_operator::run::{Settings, run};
+use ringfence_test_cluster::ControlPlane;
+use serde_json::{Value, json};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
+const SYSTEM: &str = "ringfence-system";
+/// Longest that anything may take: a host compiles the built-in chat agent when it starts first.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The same resources that `ringfence serve` takes: an agent that asks another one through a tool.
+const DESK: &str = "
+apiVersion: ringfence.dev/v1alpha1
+kind: Model
+metadata: {name: scribe-model}
+spec: {provider: {scripted: {turns: [{text: 'noted: {{user.text}}'}]}}}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: Model
+metadata: {name: writer-model}
+spec:
+  provider:
+    scripted:
+      turns:
+        - calls: [{name: scribe_ask, arguments: {message: 'buy milk'}}]
+        - text: 'the scribe says: {{last.text}}'
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: Agent
+metadata: {name: scribe}
+spec: {instructions: Take notes., model: {name: scribe-model}}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: Tool
+metadata: {name: scribe}
+spec: {agent: scribe, description: Takes a note.}
+---
+apiVersion: ringfence.dev/v1alpha1
+kind: Agent
+metadata: {name: writer}
+spec:
+  instructions: Let the scribe take notes.
+  model: {name: writer-model}
+  grants: {tools: [{name: scribe}]}
+";
+
+/// A host process.
+struct Host {
+    process: Child,
+    url: String,
+    _data: tempfile::TempDir,
+}
+
+impl Host {
+    fn start(cluster: &ControlPlane, name: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut process = Command::new(BINARY)
+            .args([
+                "host",
+                "--name",
+                name,
+                "--listen",
+                "127.0.0.1:0",
+                "--sandboxes",
+                "16",
+            ])
+            .arg("--data-dir")
+            .arg(data.path())
+            .env("KUBECONFIG", cluster.kubeconfig())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = process.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        assert!(
+            line.starts_with("http://127.0.0.1:"),
+            "the host did not start: {line:?}"
+        );
+        Self {
+            process,
+            url: line.trim().to_owned(),
+            _data: data,
+        }
+    }
+
+    /// Asks it to end, and waits until it has.
+    async fn end(&mut self) {
+        let pid = self.process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let ended = async {
+            loop {
+                if let Some(status) = self.process.try_wait().unwrap() {
+                    return status;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let status = tokio::time::timeout(PATIENCE, ended).await.unwrap();
+        assert!(status.success(), "{status}");
+    }
+
+    /// What an agent answers to an OpenAI client, or the status with which it was refused.
+    async fn ask(&self, agent: &str, text: &str) -> Result<String, u16> {
+        let body = json!({"model": agent, "messages": [{"role": "user", "content": text}]});
+        let answer = reqwest::Client::new()
+            .post(format!("{}/default/v1/chat/completions", self.url))
+            .json(&body)
+            .send()
+            .await
+            .unwrap();
+        if !answer.status().is_success() {
+            return Err(answer.status().as_u16());
+        }
+        let answer: Value = answer.json().await.unwrap();
+        Ok(answer["choices"][0]["message"]["content"]
+            .as_str()
+            .unwrap()
+            .to_owned())
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn ready(cluster: &ControlPlane, what: &str) {
+    let timeout = format!("--timeout={}s", PATIENCE.as_secs());
+    let wait = ["wait", "--for=condition=Ready", what, &timeout];
+    if let Err(error) = cluster.kubectl(&wait).await {
+        let all = cluster
+            .kubectl(&["get", "ringfence", "-A", "-o", "yaml"])
+            .await;
+        panic!("{error}\n{}", all.unwrap_or_default());
+    }
+}
+
+async fn host_of(cluster: &ControlPlane, agent: &str) -> String {
+    let label = format!("ringfence.dev/kind=agent,ringfence.dev/name={agent}");
+    let path = "jsonpath={.items[*].spec.hostName}";
+    cluster
+        .kubectl(&["get", "instances", "-l", &label, "-o", path])
+        .await
+        .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_are_served_where_they_are_placed_and_move_when_a_host_leaves() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cluster = ControlPlane::start().await.unwrap();
+    cluster
+        .apply(&ringfence_operator::crds::yaml().unwrap())
+        .await
+        .unwrap();
+    let established = [
+        "wait",
+        "--for=condition=Established",
+        "crd",
+        "--all",
+        "--timeout=30s",
+    ];
+    cluster.kubectl(&established).await.unwrap();
+    cluster
+        .kubectl(&["create", "namespace", SYSTEM])
+        .await
+        .unwrap();
+    let client = cluster.client().await.unwrap();
+    let settings = Settings {
+        namespace: SYSTEM.to_owned(),
+        identity: "operator".to_owned(),
+    };
+    let operator = tokio::spawn(run(
+        client,
+        settings,
+        Metrics::default(),
+        std::future::pending(),
+    ));
+
+    let mut first = Host::start(&cluster, "first");
+    cluster.apply(DESK).await.unwrap();
+    for what in ["agent/scribe", "agent/writer", "tool/scribe"] {
+        ready(&cluster, what).await;
+    }
+    let answer = first.ask("writer", "hello").await.unwrap();
+    assert_eq!(answer, "the scribe says: noted: buy milk");
+    assert_eq!(first.ask("nobody", "hello").await, Err(404));
+
+    // A ceiling takes the tool away; the agent is told so, and nothing else changes.
+    let ceiling = "apiVersion: ringfence.dev/v1alpha1
+kind: Ceiling
+metadata: {name: alone}
+spec: {allow: {models: ['*'], output: true, session: true}}
+";
+    cluster.apply(ceiling).await.unwrap();
+    let path = "jsonpath={.status.refused[?(@.ceiling=='alone')].target}";
+    let refused = async {
+        loop {
+            let refused = cluster
+                .kubectl(&["get", "agent/writer", "-o", path])
+                .await
+                .unwrap();
+            if refused == "scribe" {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, refused).await.unwrap();
+    cluster.kubectl(&["delete", "ceiling/alone"]).await.unwrap();
+
+    // The host leaves: what it ran moves to the one that has joined, and its objects go.
+    let second = Host::start(&cluster, "second");
+    for what in ["agent/scribe", "agent/writer", "tool/scribe"] {
+        ready(&cluster, what).await;
+    }
+    first.end().await;
+    assert_eq!(host_of(&cluster, "writer").await, "second");
+    ready(&cluster, "agent/writer").await;
+    let left = ["get", "hosts,leases", "-n", SYSTEM, "-o", "name"];
+    let left = cluster.kubectl(&left).await.unwrap();
+    assert!(!left.contains("first"), "{left}");
+    let answered = async {
+        loop {
+            // It was ready on another host a moment ago: its status may be older than its move.
+            match second.ask("writer", "hello").await {
+                Ok(answer) => return answer,
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    };
+    let answer = tokio::time::timeout(PATIENCE, answered).await.unwrap();
+    assert_eq!(answer, "the scribe says: noted: buy milk");
+    operator.abort();
+}

@@ -1,0 +1,264 @@
+//! The instances that are bound to this host.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::runtime::watcher::{Config, Event};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, ResourceExt as _};
+use parking_lot::Mutex;
+use ringfence_api::{
+    ArtifactSource, Instance, Kind, Metadata, NAME_LABEL, Name, Pinned, TenantName, Workload,
+};
+use tokio::sync::Semaphore;
+
+use super::{Shared, report};
+use crate::directory;
+use crate::directory::status::Unresolved;
+
+/// Instances that are prepared at the same time. Compiling has limits of its own.
+const PREPARING: usize = 16;
+/// An instance that could not be prepared is tried again after this long.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What an instance is known by: tenant and name of the object.
+type Key = (TenantName, String);
+/// What it runs under.
+type Target = (TenantName, Kind, Name);
+
+/// What runs here.
+#[derive(Default)]
+struct Running {
+    /// The newest version of each instance that was seen.
+    seen: HashMap<Key, Arc<Instance>>,
+    /// What runs of each agent and tool, by instance: while one revision takes over from another there
+    /// are two, and the newest generation is the one that is called.
+    by_target: BTreeMap<Target, BTreeMap<String, Arc<directory::Instance>>>,
+}
+
+/// Follows the instances of this host for ever.
+pub(super) async fn follow(shared: Arc<Shared>) {
+    let own = Config::default().fields(&format!("spec.hostName={}", shared.membership.name));
+    let all: Api<Instance> = Api::all(shared.client.clone());
+    let mut events = watcher(all, own).default_backoff().boxed();
+    let running = Arc::new(Mutex::new(Running::default()));
+    let preparing = Arc::new(Semaphore::new(PREPARING));
+    let mut listing = HashSet::new();
+    loop {
+        match events.try_next().await {
+            Ok(Some(Event::Apply(instance))) => {
+                put(&shared, &running, &preparing, instance);
+            }
+            Ok(Some(Event::InitApply(instance))) => {
+                listing.extend(key(&instance));
+                put(&shared, &running, &preparing, instance);
+            }
+            // It is gone, or bound to another host now.
+            Ok(Some(Event::Delete(instance))) => {
+                if let Some(key) = key(&instance) {
+                    remove(&shared, &running, &key);
+                }
+            }
+            Ok(Some(Event::Init)) => listing.clear(),
+            Ok(Some(Event::InitDone)) => {
+                let known: Vec<Key> = running.lock().seen.keys().cloned().collect();
+                for key in known.iter().filter(|key| !listing.contains(*key)) {
+                    remove(&shared, &running, key);
+                }
+            }
+            Ok(None) => return,
+            Err(error) => tracing::warn!(%error, "the watch of instances broke; it starts again"),
+        }
+    }
+}
+
+fn key(instance: &Instance) -> Option<Key> {
+    Some((instance.namespace()?.parse().ok()?, instance.name_any()))
+}
+
+fn target(instance: &Instance) -> Option<Target> {
+    let kind = match instance.spec.workload {
+        Workload::Agent(_) => Kind::Agent,
+        Workload::Tool(_) => Kind::Tool,
+    };
+    let name = instance.labels().get(NAME_LABEL)?.parse().ok()?;
+    Some((instance.namespace()?.parse().ok()?, kind, name))
+}
+
+fn put(
+    shared: &Arc<Shared>,
+    running: &Arc<Mutex<Running>>,
+    preparing: &Arc<Semaphore>,
+    instance: Instance,
+) {
+    let Some(key) = key(&instance) else { return };
+    let instance = Arc::new(instance);
+    let before = running.lock().seen.insert(key.clone(), instance.clone());
+    // A change of status alone, most often the host's own, is nothing to do.
+    if before.is_some_and(|before| before.spec == instance.spec) {
+        return;
+    }
+    let (shared, running, preparing) = (shared.clone(), running.clone(), preparing.clone());
+    tokio::spawn(async move {
+        loop {
+            let Ok(permit) = preparing.acquire().await else {
+                return;
+            };
+            let done = prepare(&shared, &running, &key, &instance).await;
+            drop(permit);
+            if done {
+                return;
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    });
+}
+
+/// Whether an instance is still wanted as it was seen.
+fn current(running: &Mutex<Running>, key: &Key, instance: &Instance) -> bool {
+    let running = running.lock();
+    running
+        .seen
+        .get(key)
+        .is_some_and(|now| now.spec == instance.spec)
+}
+
+/// Does what there is to do for an instance. False where it is worth another try.
+async fn prepare(
+    shared: &Shared,
+    running: &Mutex<Running>,
+    key: &Key,
+    instance: &Arc<Instance>,
+) -> bool {
+    if !current(running, key, instance) {
+        return true;
+    }
+    match &instance.spec.pinned {
+        None => match find(shared, &key.0, instance).await {
+            Ok(artifact) => report::found(shared, instance, artifact).await,
+            Err(why) => {
+                report::trouble(shared, instance, &why).await;
+                false
+            }
+        },
+        Some(pinned) => match frozen(shared, instance, pinned).await {
+            Ok(made) => {
+                if !publish(shared, running, key, instance, made) {
+                    return true;
+                }
+                report::ready(shared, instance).await
+            }
+            Err(why) => {
+                report::trouble(shared, instance, &why).await;
+                false
+            }
+        },
+    }
+}
+
+async fn find(
+    shared: &Shared,
+    tenant: &TenantName,
+    instance: &Instance,
+) -> Result<ringfence_api::ArtifactStatus, Unresolved> {
+    let source: Option<&ArtifactSource> = match &instance.spec.workload {
+        Workload::Agent(spec) => spec.component.as_ref(),
+        Workload::Tool(spec) => spec.component.as_ref(),
+    };
+    let Some(source) = source else {
+        return Err(Unresolved::new(
+            "NotPinned",
+            "spec.pinned",
+            "it has no component to find out about, and is not pinned: is the operator of another version?",
+        ));
+    };
+    let (digest, inspection) = shared.resolver.find(tenant, source).await?;
+    Ok(ringfence_api::ArtifactStatus {
+        digest,
+        asked: inspection.needs(),
+    })
+}
+
+async fn frozen(
+    shared: &Shared,
+    instance: &Instance,
+    pinned: &Pinned,
+) -> Result<Arc<directory::Instance>, Unresolved> {
+    let Some((namespace, _, name)) = target(instance) else {
+        let message = format!("the label {NAME_LABEL} does not name what it is an instance of");
+        return Err(Unresolved::new("NotLabelled", "metadata.labels", message));
+    };
+    let metadata = Metadata {
+        name,
+        namespace,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+    };
+    let generation = u64::try_from(instance.spec.generation).unwrap_or_default();
+    let spec = &instance.spec;
+    shared
+        .resolver
+        .frozen(
+            &metadata,
+            generation,
+            &spec.workload,
+            pinned,
+            &spec.max_limits,
+        )
+        .await
+}
+
+/// Lets calls see what was prepared. False where it is not wanted any more.
+fn publish(
+    shared: &Shared,
+    running: &Mutex<Running>,
+    key: &Key,
+    instance: &Instance,
+    made: Arc<directory::Instance>,
+) -> bool {
+    let Some(target) = target(instance) else {
+        return false;
+    };
+    let mut running = running.lock();
+    if running
+        .seen
+        .get(key)
+        .is_none_or(|now| now.spec != instance.spec)
+    {
+        return false;
+    }
+    let all = running.by_target.entry(target).or_default();
+    all.insert(key.1.clone(), made);
+    show(shared, all);
+    true
+}
+
+/// Lets calls see the newest of what runs of an agent or tool.
+fn show(shared: &Shared, all: &BTreeMap<String, Arc<directory::Instance>>) {
+    if let Some(newest) = all.values().max_by_key(|made| made.generation) {
+        shared.host.directory().put_instance(newest.clone());
+    }
+}
+
+fn remove(shared: &Shared, running: &Mutex<Running>, key: &Key) {
+    let mut running = running.lock();
+    let Some(instance) = running.seen.remove(key) else {
+        return;
+    };
+    let Some(target) = target(&instance) else {
+        return;
+    };
+    let Some(all) = running.by_target.get_mut(&target) else {
+        return;
+    };
+    all.remove(&key.1);
+    if all.is_empty() {
+        running.by_target.remove(&target);
+        let (tenant, kind, name) = target;
+        shared.host.directory().remove(&tenant, kind, &name);
+    } else {
+        show(shared, all);
+    }
+}

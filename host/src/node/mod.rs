@@ -1,0 +1,148 @@
+//! A host as a node of a cluster: it makes its `Host` object and renews its Lease, watches the instances
+//! that are bound to it, prepares them, and says how it went. It goes on serving what it has while the API
+//! server is away.
+
+mod instances;
+mod models;
+mod register;
+mod report;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Client;
+use ringfence_api::{Name, Resources};
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::artifact::ArtifactError;
+use crate::data::DataDir;
+use crate::directory::resolve::Resolver;
+use crate::gateway::Gateway;
+use crate::host::Host;
+use crate::local::{Base, LocalError, Options};
+
+/// Field manager of everything that a host applies.
+pub const FIELD_MANAGER: &str = "ringfence-host";
+
+/// What makes a host a node.
+#[derive(Debug, Clone)]
+pub struct Membership {
+    /// Its name: that of its Pod.
+    pub name: Name,
+    /// The pool that it belongs to.
+    pub pool: Name,
+    /// The zone that it runs in.
+    pub zone: Option<String>,
+    /// The namespace of its `Host` object and its Lease: that of the operator.
+    pub namespace: String,
+    /// What instances may use of it.
+    pub allocatable: Resources,
+    /// Its Pod, which owns its `Host` object.
+    pub owner: Option<OwnerReference>,
+}
+
+/// Why a host cannot be a node.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The host itself does not start.
+    #[error(transparent)]
+    Host(#[from] LocalError),
+    /// The built-in components cannot be prepared.
+    #[error("the built-in components cannot be prepared")]
+    Builtin(#[from] ArtifactError),
+    /// The cluster does not take it.
+    #[error("the host cannot join the cluster: is the operator's chart installed?")]
+    Join(#[source] Box<kube::Error>),
+    /// A setting that means nothing to a node.
+    #[error("{0}")]
+    Setting(&'static str),
+}
+
+/// What the parts of a node share.
+struct Shared {
+    client: Client,
+    membership: Membership,
+    host: Host,
+    resolver: Resolver,
+}
+
+/// A host that serves as a node.
+pub struct Node {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    serving: JoinHandle<()>,
+    tasks: JoinSet<()>,
+    /// Locked for as long as the host runs.
+    _data: DataDir,
+}
+
+impl Node {
+    /// Starts the host and joins the cluster. When this returns, the scheduler may bind instances to it.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub async fn join(
+        options: Options,
+        client: Client,
+        membership: Membership,
+    ) -> Result<Self, NodeError> {
+        if options.manifests.is_some() {
+            return Err(NodeError::Setting(
+                "a host of a cluster takes no folder of manifests: apply them with kubectl",
+            ));
+        }
+        let settings = options.gateway.clone();
+        let base = Base::new(options).await?;
+        let resolver = Resolver::new(base.artifacts, base.egress, base.offers).await?;
+        let shared = Arc::new(Shared {
+            client,
+            membership,
+            host: base.host.clone(),
+            resolver,
+        });
+        let gateway = Gateway::new(base.host, base.binding, settings, axum::Router::new());
+        let address = gateway.address();
+        register::register(&shared, address)
+            .await
+            .map_err(|error| NodeError::Join(Box::new(error)))?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(register::renew(shared.clone()));
+        tasks.spawn(models::follow(shared.clone()));
+        tasks.spawn(instances::follow(shared.clone()));
+        gateway.loaded().store(true, Ordering::Relaxed);
+        let serving = tokio::spawn(gateway.serve());
+        Ok(Self {
+            shared,
+            address,
+            serving,
+            tasks,
+            _data: base.data,
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The host.
+    pub fn host(&self) -> &Host {
+        &self.shared.host
+    }
+
+    /// Leaves: lets its instances move elsewhere, ends calls in flight, and says goodbye.
+    pub async fn leave(mut self) {
+        register::drain(&self.shared).await;
+        self.shared.host.draining().cancel();
+        if let Err(error) = self.serving.await {
+            tracing::error!(%error, "the gateway ended badly");
+        }
+        self.tasks.shutdown().await;
+        register::goodbye(&self.shared).await;
+        let records = self.shared.host.records().clone();
+        // It waits for the disk. A failure was logged where it happened.
+        drop(tokio::task::spawn_blocking(move || records.flush()).await);
+    }
+}
