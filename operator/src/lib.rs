@@ -17,6 +17,7 @@ pub mod crds;
 pub mod error;
 pub mod http;
 pub mod index;
+mod invalid;
 pub mod key;
 pub mod leader;
 pub mod liveness;

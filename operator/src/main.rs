@@ -1,6 +1,8 @@
 //! The operator of Ringfence.
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal as _;
+
 use anyhow::Context as _;
 use clap::Parser as _;
 use ringfence_operator::args::{Args, Command};
@@ -25,6 +27,7 @@ async fn main() -> anyhow::Result<()> {
                     tracing_subscriber::EnvFilter::try_from_default_env()
                         .unwrap_or_else(|_| "info".into()),
                 )
+                .with_ansi(std::io::stderr().is_terminal())
                 .with_writer(std::io::stderr)
                 .init();
             let client = kube::Client::try_default().await.context(

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use ringfence_api::{Agent, Ceiling, Host, HostPool, Instance, Name, TenantName, Tool};
+use ringfence_api::{Agent, Ceiling, Host, HostPool, Instance, Model, Name, TenantName, Tool};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
@@ -38,7 +38,7 @@ pub enum Seen {
 }
 
 /// How many watches tell [`Seen::Listed`] before everything is known.
-pub const WATCHES: usize = 8;
+pub const WATCHES: usize = 9;
 
 /// Starts all watches. They end when the receiver is dropped. Hosts and their Leases, which have the
 /// label `ringfence.dev/host`, are those in `namespace`.
@@ -73,6 +73,14 @@ pub fn start(client: &Client, namespace: &str) -> mpsc::Receiver<Seen> {
         every(),
         |object| Some(Seen::Change(Change::Host(Arc::new(object)))),
         |object| name(object).map(|name| Seen::Change(Change::HostGone(name))),
+    );
+    watch.all::<Model>(
+        every(),
+        |object| Some(Change::Model(Arc::new(object))),
+        |object| {
+            let tenant = object.namespace()?.parse().ok()?;
+            Some(Change::ModelGone(tenant, name(object)?))
+        },
     );
     watch.all::<Namespace>(
         every(),
@@ -147,8 +155,7 @@ impl Watch<'_> {
                     Ok(Some(event)) => known.tell(event, &there, &gone),
                     Ok(None) => return,
                     Err(error) => {
-                        let kind = K::kind(&());
-                        tracing::warn!(%kind, error = %chain(&error), "a watch broke; it starts again");
+                        broken(&K::kind(&()), &error);
                         continue;
                     }
                 };
@@ -216,13 +223,27 @@ impl Known {
     }
 }
 
-/// An error and what caused it.
+fn broken(kind: &str, error: &watcher::Error) {
+    let missing = |error: &kube::Error| matches!(error, kube::Error::Api(s) if s.code == 404);
+    match error {
+        watcher::Error::InitialListFailed(error) if missing(error) => tracing::warn!(
+            %kind,
+            "the kind is not installed: ringfence-operator crds | kubectl apply --server-side -f -"
+        ),
+        error => tracing::warn!(%kind, error = %chain(error), "a watch broke; it starts again"),
+    }
+}
+
+/// An error and what caused it, each cause once: some say their cause themselves.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {
-        text += ": ";
-        text += &inner.to_string();
+        let cause = inner.to_string();
+        if !text.contains(&cause) {
+            text += ": ";
+            text += &cause;
+        }
         source = inner.source();
     }
     text

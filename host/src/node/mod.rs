@@ -53,7 +53,9 @@ pub enum NodeError {
     #[error("the built-in components cannot be prepared")]
     Builtin(#[from] ArtifactError),
     /// The cluster does not take it.
-    #[error("the host cannot join the cluster: is the operator's chart installed?")]
+    #[error(
+        "the host cannot join the cluster: are the kinds installed (ringfence-operator crds | kubectl apply --server-side -f -), and is there the operator's namespace?"
+    )]
     Join(#[source] Box<kube::Error>),
     /// A setting that means nothing to a node.
     #[error("{0}")]

@@ -3,7 +3,8 @@
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use ringfence_api::{
-    Ceiling, CeilingStatus, Host, HostPool, HostPoolStatus, HostStatus, Name, condition,
+    Ceiling, CeilingStatus, Host, HostPool, HostPoolStatus, HostStatus, Model, ModelStatus, Name,
+    Resource, TenantName, condition,
 };
 use serde_json::json;
 
@@ -11,6 +12,7 @@ use super::{Governed, Operator};
 use crate::condition::{Verdict, holds};
 use crate::error::Error;
 use crate::index::Change;
+use crate::invalid::invalid;
 use crate::watch::chain;
 
 pub(super) async fn run(operator: Operator) {
@@ -20,6 +22,7 @@ pub(super) async fn run(operator: Operator) {
             Governed::Ceiling(name) => ceiling(&operator, name).await,
             Governed::Pool(name) => pool(&operator, name).await,
             Governed::Host(name) => host(&operator, name).await,
+            Governed::Model(tenant, name) => model(&operator, tenant, name).await,
         };
         match done {
             Ok(()) => operator.governed.done(&governed),
@@ -93,6 +96,35 @@ async fn pool(operator: &Operator, name: &Name) -> Result<(), Error> {
         .await?;
     if let Some(written) = written {
         operator.index.lock().apply(Change::Pool(written.into()));
+    }
+    Ok(())
+}
+
+async fn model(operator: &Operator, tenant: &TenantName, name: &Name) -> Result<(), Error> {
+    let Some(model) = operator.index.lock().model(tenant, name).cloned() else {
+        return Ok(());
+    };
+    let before = model.status.clone().unwrap_or_default();
+    let generation = model.metadata.generation;
+    let resource = Resource::Model(Box::new(model.spec.clone()));
+    let verdict = match invalid(&model.metadata, resource) {
+        Some(message) => Verdict::no(condition::READY, "Invalid", message),
+        None => Verdict::yes(condition::READY, "Accepted", "it can be asked"),
+    };
+    let status = ModelStatus {
+        observed_generation: generation,
+        conditions: vec![verdict.since(&before.conditions, generation, Timestamp::now())],
+    };
+    if status == before {
+        return Ok(());
+    }
+    let api = operator.writer.namespaced::<Model>(tenant.as_str());
+    let written = operator
+        .writer
+        .status(&api, "Model", name.as_str(), &status)
+        .await?;
+    if let Some(written) = written {
+        operator.index.lock().apply(Change::Model(written.into()));
     }
     Ok(())
 }

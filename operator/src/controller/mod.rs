@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use parking_lot::Mutex;
-use ringfence_api::Name;
+use ringfence_api::{Name, TenantName};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -31,6 +31,7 @@ enum Governed {
     Ceiling(Name),
     Pool(Name),
     Host(Name),
+    Model(TenantName, Name),
 }
 
 /// Everything that the controllers share. Cheap to clone.
@@ -89,7 +90,9 @@ impl Operator {
         }
         let ceilings = dirty.ceilings.into_iter().map(Governed::Ceiling);
         let pools = dirty.pools.into_iter().map(Governed::Pool);
-        for governed in ceilings.chain(pools) {
+        let models = dirty.models.into_iter();
+        let models = models.map(|(tenant, name)| Governed::Model(tenant, name));
+        for governed in ceilings.chain(pools).chain(models) {
             self.governed.add(governed);
         }
         if dirty.placing {

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kube::ResourceExt as _;
-use ringfence_api::{Agent, Ceiling, Host, HostPool, Instance, Name, TenantName, Tool};
+use ringfence_api::{Agent, Ceiling, Host, HostPool, Instance, Model, Name, TenantName, Tool};
 
 pub use hosts::HostView;
 
@@ -37,6 +37,10 @@ pub enum Change {
     Ceiling(Arc<Ceiling>),
     /// A ceiling is gone.
     CeilingGone(Name),
+    /// A model is there.
+    Model(Arc<Model>),
+    /// A model is gone: its tenant and name.
+    ModelGone(TenantName, Name),
     /// A namespace is there, with these labels.
     Tenant(TenantName, BTreeMap<String, String>),
     /// A namespace is gone.
@@ -60,6 +64,8 @@ pub struct Dirty {
     pub workloads: BTreeSet<WorkloadId>,
     /// Ceilings whose status may change.
     pub ceilings: BTreeSet<Name>,
+    /// Models whose status may change.
+    pub models: BTreeSet<(TenantName, Name)>,
     /// Pools whose status may change.
     pub pools: BTreeSet<Name>,
     /// Whether instances may have to be placed.
@@ -75,6 +81,7 @@ pub struct Index {
     ceilings: BTreeMap<Name, Arc<Ceiling>>,
     instances: HashMap<InstanceKey, Arc<Instance>>,
     of_workload: HashMap<WorkloadId, BTreeSet<InstanceKey>>,
+    models: HashMap<(TenantName, Name), Arc<Model>>,
     hosts: Hosts,
     /// What is placed where; the scheduler's own view.
     pub cluster: Cluster,
@@ -93,6 +100,8 @@ impl Index {
             Change::InstanceGone(key) => self.remove_instance(&key, &mut dirty),
             Change::Ceiling(ceiling) => self.put_ceiling(ceiling, &mut dirty),
             Change::CeilingGone(name) => self.remove_ceiling(&name, &mut dirty),
+            Change::Model(model) => self.put_model(model, &mut dirty),
+            Change::ModelGone(tenant, name) => drop(self.models.remove(&(tenant, name))),
             Change::Tenant(tenant, labels) => self.put_tenant(tenant, labels, &mut dirty),
             Change::TenantGone(tenant) => {
                 self.tenants.remove(&tenant);
@@ -122,6 +131,27 @@ impl Index {
     /// An instance.
     pub fn instance(&self, key: &InstanceKey) -> Option<&Arc<Instance>> {
         self.instances.get(key)
+    }
+
+    /// A model.
+    pub fn model(&self, tenant: &TenantName, name: &Name) -> Option<&Arc<Model>> {
+        self.models.get(&(tenant.clone(), name.clone()))
+    }
+
+    fn put_model(&mut self, model: Arc<Model>, dirty: &mut Dirty) {
+        let metadata = &model.metadata;
+        let (Some(Ok(tenant)), Some(Ok(name))) = (
+            metadata.namespace.as_ref().map(|tenant| tenant.parse()),
+            metadata.name.as_ref().map(|name| name.parse()),
+        ) else {
+            return;
+        };
+        let key: (TenantName, Name) = (tenant, name);
+        let known = self.models.get(&key);
+        if known.is_none_or(|known| newer(metadata, &known.metadata)) {
+            self.models.insert(key.clone(), model);
+            dirty.models.insert(key);
+        }
     }
 
     /// How many agents and tools, and instances, there are.

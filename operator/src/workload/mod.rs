@@ -18,12 +18,13 @@ mod tests;
 use std::sync::Arc;
 
 use ringfence_api::{
-    Agent, AgentSpec, Ceiling, Grants, Instance, LimitsSpec, Name, PlacementSpec, Tool, ToolSpec,
-    Workload, WorkloadStatus,
+    Agent, AgentSpec, Ceiling, Grants, Instance, LimitsSpec, Name, PlacementSpec, Resource, Tool,
+    ToolSpec, Workload, WorkloadStatus,
 };
 
 pub use plan::{Plan, plan};
 
+use crate::invalid::invalid;
 use crate::key::WorkloadKind;
 
 /// An agent or tool as the operator sees it.
@@ -58,6 +59,15 @@ impl Object {
             Self::Agent(agent) => agent.status.as_ref(),
             Self::Tool(tool) => tool.status.as_ref(),
         }
+    }
+
+    /// What is wrong with it that the definitions cannot say.
+    fn invalid(&self) -> Option<String> {
+        let resource = match self {
+            Self::Agent(agent) => Resource::Agent(Box::new(agent.spec.clone())),
+            Self::Tool(tool) => Resource::Tool(Box::new(tool.spec.clone())),
+        };
+        invalid(self.metadata(), resource)
     }
 
     fn generation(&self) -> i64 {

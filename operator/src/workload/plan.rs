@@ -29,12 +29,20 @@ pub struct Plan {
 /// Plans what an agent or tool needs. It changes nothing where nothing is to be changed: the plan of
 /// what a plan leads to is empty.
 pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
+    if let Some(message) = view.object.invalid() {
+        // What ran before is not what is meant now, and what is meant cannot run.
+        return Plan {
+            delete: view.instances.iter().filter_map(living).collect(),
+            status: status::refused(view, "Invalid", &message, now),
+            ..Plan::default()
+        };
+    }
     let resolved = match Resolved::new(view) {
         Ok(resolved) => resolved,
         Err(conflict) => {
             return Plan {
                 delete: view.instances.iter().filter_map(living).collect(),
-                status: status::refused(view, &conflict, now),
+                status: status::refused(view, "PlacementRefused", &conflict.to_string(), now),
                 ..Plan::default()
             };
         }

@@ -81,7 +81,12 @@ pub(super) fn known(view: &View<'_>, resolved: &Resolved) -> Option<Known> {
         }),
         Code::Chat => Some(Known {
             digest: None,
-            asked: Capability::OF_CHAT.into(),
+            // It could use everything that a chat agent can be granted, and does without what it is
+            // not: that is no news, as it would be of a component.
+            asked: Capability::OF_CHAT
+                .into_iter()
+                .filter(|capability| object.granted().capabilities().contains(capability))
+                .collect(),
         }),
         Code::Component => {
             let own = || view.instances.iter().filter(|i| resolved.has(i));

@@ -2,8 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 use ringfence_api::{
-    Instance, KIND_LABEL, LimitRefusal, NAME_LABEL, PlacementConflict, Refusal, WorkloadStatus,
-    condition,
+    Instance, KIND_LABEL, LimitRefusal, NAME_LABEL, Refusal, WorkloadStatus, condition,
 };
 
 use super::View;
@@ -14,9 +13,14 @@ use crate::condition::{Verdict, find};
 /// Refusals that are written into a message; the field `refused` has all of them.
 const TOLD: usize = 5;
 
-/// The status where the ceilings allow no instance at all.
-pub(super) fn refused(view: &View<'_>, why: &PlacementConflict, now: Timestamp) -> WorkloadStatus {
-    let verdict = Verdict::no(condition::READY, "PlacementRefused", why.to_string());
+/// The status where there may be no instance at all.
+pub(super) fn refused(
+    view: &View<'_>,
+    reason: &'static str,
+    message: &str,
+    now: Timestamp,
+) -> WorkloadStatus {
+    let verdict = Verdict::no(condition::READY, reason, message);
     write(view, vec![verdict], now, WorkloadStatus::default())
 }
 

@@ -290,3 +290,19 @@ fn a_pool_that_is_not_allowed_runs_nothing() {
     assert_eq!(plan.create.len(), 0);
     assert_eq!(plan.status.conditions[0].reason, "PlacementRefused");
 }
+
+#[test]
+fn what_the_definitions_cannot_say_is_told() {
+    let mut world = World::tool(component());
+    world.settle(Digest::of(b"1"), &ASKED);
+    world.edit(|tool| tool.spec.grants.http[0].host = "*.com".into());
+    let plan = world.plan();
+    assert_eq!((plan.create.len(), plan.delete.len()), (0, 2));
+    let told = &plan.status.conditions[0];
+    assert_eq!(told.reason, "Invalid");
+    assert!(
+        told.message.contains("spec.grants.http[0].host"),
+        "{}",
+        told.message
+    );
+}

@@ -90,6 +90,23 @@ async fn an_agent_becomes_ready_and_people_see_it() {
         everything.contains("instance.ringfence.dev/agent-writer-"),
         "{everything}"
     );
+    let model = "apiVersion: ringfence.dev/v1alpha1
+kind: Model
+metadata: {name: small}
+spec: {provider: {openAi: {model: m, baseUrl: 'http://127.0.0.1:1/v1'}}}
+";
+    apply(model, &namespace).await;
+    let refused = eventually("the model is refused", async || {
+        let model = get(cluster, "model/small", &namespace).await?;
+        (condition(&model, "Ready")["reason"] == "Invalid").then_some(model)
+    })
+    .await;
+    let message = condition(&refused, "Ready")["message"].as_str().unwrap();
+    assert!(message.contains("addresses: private"), "{message}");
+    let private = model.replace("openAi: {", "openAi: {addresses: private, ");
+    apply(&private, &namespace).await;
+    ready("model/small", &namespace).await;
+
     let explained = cluster
         .kubectl(&["explain", "agent.spec.grants.http.host"])
         .await
