@@ -16,6 +16,7 @@ mod ceiling;
 pub mod crd;
 mod digest;
 mod effective;
+mod endpoint;
 mod grant;
 mod host;
 mod host_pool;
@@ -51,6 +52,7 @@ pub use effective::{
     NamedCeiling, PlacementConflict, Refusal, effective_grants, effective_limits,
     effective_placement,
 };
+pub use endpoint::{ANTHROPIC_BASE_URL, OPENAI_BASE_URL};
 pub use grant::{
     AddressScope, AgentGrant, EnvGrant, FolderAccess, FolderGrant, Grants, HttpGrant, HttpScheme,
     ModelGrant, ToolGrant,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
-    AddressScope, AgentGrant, ArtifactSource, Grants, HeaderSpec, LimitsSpec, Name, Parameter,
-    PlacementSpec, WorkloadStatus,
+    AddressScope, AgentGrant, ArtifactSource, Grants, HeaderSpec, HttpGrant, LimitsSpec, Name,
+    Parameter, PlacementSpec, WorkloadStatus,
 };
 
 /// A provider of functions. Exactly one of `component`, `mcp` and `agent` says who provides them.
@@ -99,15 +99,23 @@ pub struct ToolSpec {
 
 impl ToolSpec {
     /// The grants of what provides its functions: those that are written down for a component; for an
-    /// agent the leave to call it, which is granted by its being named.
+    /// agent or an MCP server the leave to call it, which is granted by its being named.
     pub fn provider_grants(&self) -> Grants {
-        match &self.agent {
-            Some(name) => Grants {
+        if let Some(name) = &self.agent {
+            return Grants {
                 agents: vec![AgentGrant { name: name.clone() }],
                 ..Grants::default()
-            },
-            None => self.grants.clone(),
+            };
         }
+        if let Some(mcp) = &self.mcp {
+            return Grants {
+                http: HttpGrant::of_endpoint(&mcp.url, mcp.addresses)
+                    .into_iter()
+                    .collect(),
+                ..Grants::default()
+            };
+        }
+        self.grants.clone()
     }
 }
 

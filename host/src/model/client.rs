@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use ringfence_api::{HeaderSpec, ModelSpec, Provider, SecretRef};
+use ringfence_api::{
+    ANTHROPIC_BASE_URL, HeaderSpec, ModelSpec, OPENAI_BASE_URL, Provider, SecretRef,
+};
 use serde_json::Value;
 use url::Url;
 
@@ -28,8 +30,6 @@ pub const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Bytes of an error body that are looked at.
 const ERROR_BYTES: usize = 64 << 10;
 
-const OPENAI: &str = "https://api.openai.com/v1";
-const ANTHROPIC: &str = "https://api.anthropic.com/v1";
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Why a model's resource cannot be used.
@@ -153,7 +153,7 @@ impl ModelClient {
                 headers,
                 addresses,
             } => {
-                let url = join(base_url.as_ref(), OPENAI, &["chat", "completions"])?;
+                let url = join(base_url.as_ref(), OPENAI_BASE_URL, &["chat", "completions"])?;
                 let own = url.host_str() == Some("api.openai.com");
                 endpoint(
                     Dialect::OpenAi { own },
@@ -171,7 +171,7 @@ impl ModelClient {
                 headers,
                 addresses,
             } => {
-                let url = join(base_url.as_ref(), ANTHROPIC, &["messages"])?;
+                let url = join(base_url.as_ref(), ANTHROPIC_BASE_URL, &["messages"])?;
                 endpoint(Dialect::Anthropic, url, model, api_key, headers, *addresses)?
             }
             Provider::Scripted { turns } => {

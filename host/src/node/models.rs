@@ -1,13 +1,14 @@
-//! Models: every host can ask the models of every tenant. Their credentials are what the host was allowed
+//! Models: every host can ask the models of every tenant that the operator has accepted. Their credentials are what the host was allowed
 //! (`--allow-secret`).
 
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
-use ringfence_api::{Kind, Model, Name, TenantName};
+use ringfence_api::{Kind, Model, Name, TenantName, condition};
 
 use super::Shared;
 
@@ -35,10 +36,24 @@ fn key(model: &Model) -> Option<(TenantName, Name)> {
     Some((tenant, model.name_any().parse().ok()?))
 }
 
+/// Whether the operator has looked at the model as it is now and found nothing against it: its endpoint
+/// may be more than the ceilings of its tenant allow.
+fn accepted(model: &Model) -> bool {
+    model.status.as_ref().is_some_and(|status| {
+        let ready = |c: &Condition| c.type_ == condition::READY && c.status == "True";
+        status.observed_generation == model.metadata.generation
+            && status.conditions.iter().any(ready)
+    })
+}
+
 fn put(shared: &Shared, model: &Model) {
     let Some((tenant, name)) = key(model) else {
         return;
     };
+    if !accepted(model) {
+        shared.host.directory().remove(&tenant, Kind::Model, &name);
+        return;
+    }
     let generation = model.metadata.generation.unwrap_or_default();
     let generation = u64::try_from(generation).unwrap_or_default();
     match shared.resolver.model(generation, &model.spec) {

@@ -1,10 +1,12 @@
 //! Ceilings, pools and hosts: what the operator says about them.
 
+use std::sync::Arc;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use ringfence_api::{
-    Ceiling, CeilingStatus, Host, HostPool, HostPoolStatus, HostStatus, Model, ModelStatus, Name,
-    Resource, TenantName, condition,
+    Ceiling, CeilingStatus, Grants, Host, HostPool, HostPoolStatus, HostStatus, Model, ModelStatus,
+    Name, NamedCeiling, Resource, TenantName, condition, effective_grants,
 };
 use serde_json::json;
 
@@ -107,9 +109,14 @@ async fn model(operator: &Operator, tenant: &TenantName, name: &Name) -> Result<
     let before = model.status.clone().unwrap_or_default();
     let generation = model.metadata.generation;
     let resource = Resource::Model(Box::new(model.spec.clone()));
-    let verdict = match invalid(&model.metadata, resource) {
-        Some(message) => Verdict::no(condition::READY, "Invalid", message),
-        None => Verdict::yes(condition::READY, "Accepted", "it can be asked"),
+    let ceilings = operator.index.lock().ceilings_of(tenant);
+    let verdict = match (
+        invalid(&model.metadata, resource),
+        refused(&model, &ceilings),
+    ) {
+        (Some(message), _) => Verdict::no(condition::READY, "Invalid", message),
+        (None, Some(message)) => Verdict::no(condition::READY, "RefusedByCeiling", message),
+        (None, None) => Verdict::yes(condition::READY, "Accepted", "it can be asked"),
     };
     let status = ModelStatus {
         observed_generation: generation,
@@ -127,6 +134,24 @@ async fn model(operator: &Operator, tenant: &TenantName, name: &Name) -> Result<
         operator.index.lock().apply(Change::Model(written.into()));
     }
     Ok(())
+}
+
+/// Why the ceilings do not allow a model's endpoint.
+fn refused(model: &Model, ceilings: &[(Name, Arc<Ceiling>)]) -> Option<String> {
+    let granted = Grants {
+        http: vec![model.spec.endpoint()?],
+        ..Grants::default()
+    };
+    let named: Vec<NamedCeiling<'_>> = ceilings
+        .iter()
+        .map(|(name, ceiling)| NamedCeiling {
+            name,
+            spec: &ceiling.spec,
+        })
+        .collect();
+    let refused = effective_grants(&granted.capabilities(), &granted, &named).refused;
+    let told: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    (!told.is_empty()).then(|| format!("not allowed: {}", told.join(", ")))
 }
 
 /// A host that is lost cannot say so itself.

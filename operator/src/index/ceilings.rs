@@ -97,6 +97,11 @@ impl Index {
         for tenant in tenants {
             let ids = self.of_tenant.get(tenant).into_iter().flatten();
             dirty.workloads.extend(ids.cloned());
+            // The models of one tenant are few, and keys sort by tenant.
+            let first = (tenant.clone(), Name::well_known("0"));
+            let own = self.models.range(first..).map(|(key, _)| key);
+            let own = own.take_while(|(of, _)| of == tenant);
+            dirty.models.extend(own.cloned());
         }
     }
 }

@@ -81,7 +81,7 @@ pub struct Index {
     ceilings: BTreeMap<Name, Arc<Ceiling>>,
     instances: HashMap<InstanceKey, Arc<Instance>>,
     of_workload: HashMap<WorkloadId, BTreeSet<InstanceKey>>,
-    models: HashMap<(TenantName, Name), Arc<Model>>,
+    models: BTreeMap<(TenantName, Name), Arc<Model>>,
     hosts: Hosts,
     /// What is placed where; the scheduler's own view.
     pub cluster: Cluster,

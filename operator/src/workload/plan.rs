@@ -10,7 +10,7 @@ use ringfence_api::{
 };
 
 use super::revision::{Known, REVISION_LABEL, Resolved, known, still_allowed};
-use super::{Object, View, status};
+use super::{Code, Object, View, status};
 use crate::condition::holds;
 
 /// What has to be done. Deletions of instances that lost their right to exist come first.
@@ -48,6 +48,13 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
         }
     };
     let known = known(view, &resolved);
+    if let Some(message) = denied(view, known.as_ref()) {
+        return Plan {
+            delete: view.instances.iter().filter_map(living).collect(),
+            status: status::refused(view, "RefusedByCeiling", &message, now),
+            ..Plan::default()
+        };
+    }
     let pinned = known.as_ref().map(|known| known.pinned(view));
     let mut plan = Plan {
         status: status::of(view, &resolved, known.as_ref(), now),
@@ -73,6 +80,16 @@ pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
     }
     plan.delete = superfluous(view, &resolved, known.as_ref(), &names);
     plan
+}
+
+/// Why a tool that only passes calls on may not: what it calls is all it is.
+fn denied(view: &View<'_>, known: Option<&Known>) -> Option<String> {
+    if !matches!(view.object.code(), Code::Elsewhere) {
+        return None;
+    }
+    let refused = known?.effective(view).refused;
+    let told: Vec<String> = refused.iter().map(ToString::to_string).collect();
+    (!told.is_empty()).then(|| format!("not allowed: {}", told.join(", ")))
 }
 
 /// Instances that should not be there (any more).

@@ -76,7 +76,7 @@ pub(super) fn known(view: &View<'_>, resolved: &Resolved) -> Option<Known> {
     match object.code() {
         Code::Elsewhere => Some(Known {
             digest: None,
-            // It asks for what it is: to call the agent that it names.
+            // It asks for what it is: to call the agent or server that it names.
             asked: object.granted().capabilities(),
         }),
         Code::Chat => Some(Known {

@@ -306,3 +306,27 @@ fn what_the_definitions_cannot_say_is_told() {
         told.message
     );
 }
+
+#[test]
+fn a_ceiling_bounds_the_servers_that_tools_name() {
+    let mcp = serde_json::json!({"mcp": {"url": "https://tools.example.com/mcp"}});
+    let mut world = World::tool(mcp);
+    world.settle(Digest::of(b"1"), &[]);
+    let grants = &world.instances[0].spec.pinned.as_ref().unwrap().grants;
+    assert_eq!(grants.http[0].host, "tools.example.com");
+    let inside = json!({"allow": {"http": [{"host": "*.example.com"}]}});
+    let mut world = world.ceiling("inside", inside);
+    world.settle(Digest::of(b"1"), &[]);
+    assert_eq!(world.instances.len(), 1);
+    let elsewhere = json!({"allow": {"http": [{"host": "example.org"}]}});
+    let world = world.ceiling("elsewhere", elsewhere);
+    let plan = world.plan();
+    assert_eq!((plan.create.len(), plan.delete.len()), (0, 1));
+    let told = &plan.status.conditions[0];
+    assert_eq!(told.reason, "RefusedByCeiling");
+    assert!(
+        told.message.contains("(ceiling elsewhere)"),
+        "{}",
+        told.message
+    );
+}
