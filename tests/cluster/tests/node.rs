@@ -136,6 +136,7 @@ async fn a_pod_reaches_the_api_server_with_its_own_token() {
         "--timeout=60s",
     ];
     cluster.kubectl(&accounts).await.unwrap();
+    // Not `--attach`: a program that ends before the attaching has begun is heard by nobody.
     let run = [
         "run",
         "client",
@@ -143,18 +144,26 @@ async fn a_pod_reaches_the_api_server_with_its_own_token() {
         image.name(),
         "--image-pull-policy=Never",
         "--restart=Never",
-    ];
-    let attach = ["--attach", "--rm", "--quiet", "-n", &namespace, "--"];
-    let whoami = [
+        "-n",
+        &namespace,
+        "--",
         "auth",
         "whoami",
         "-o",
         "jsonpath={.status.userInfo.username}",
     ];
-    let answer = cluster
-        .kubectl(&[&run[..], &attach[..], &whoami[..]].concat())
-        .await
-        .unwrap();
+    cluster.kubectl(&run).await.unwrap();
+    let done = [
+        "wait",
+        "--for=jsonpath={.status.phase}=Succeeded",
+        "pod/client",
+        "-n",
+        &namespace,
+        "--timeout=60s",
+    ];
+    cluster.kubectl(&done).await.unwrap();
+    let logs = ["logs", "client", "-n", &namespace];
+    let answer = cluster.kubectl(&logs).await.unwrap();
     assert_eq!(answer, format!("system:serviceaccount:{namespace}:default"));
 }
 
