@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Capability, Digest, Name};
 
-/// Digests that a host reports as prepared.
-pub const REPORTED_ARTIFACTS: usize = 1_000;
+/// Label of the Leases of hosts, by which the operator finds them.
+pub const HOST_LEASE_LABEL: &str = "ringfence.dev/host";
 
 /// A process that runs instances. It makes this object itself, in the namespace of the operator, and
 /// renews a Lease of the same name; its Pod owns both.

@@ -57,7 +57,7 @@ pub use grant::{
     AddressScope, AgentGrant, EnvGrant, FolderAccess, FolderGrant, Grants, HttpGrant, HttpScheme,
     ModelGrant, ToolGrant,
 };
-pub use host::{ArtifactStatus, Host, HostSpec, HostStatus, REPORTED_ARTIFACTS, Resources};
+pub use host::{ArtifactStatus, HOST_LEASE_LABEL, Host, HostSpec, HostStatus, Resources};
 pub use host_pool::{HostPool, HostPoolSpec, HostPoolStatus};
 pub use instance::{
     Instance, InstanceSpec, InstanceStatus, KIND_LABEL, NAME_LABEL, Pinned, Workload,

@@ -14,7 +14,7 @@ use crate::artifact::{ArtifactError, ArtifactSettings, Artifacts, Launcher};
 use crate::data::{DataDir, DataError};
 use crate::directory::apply::{Control, ControlError};
 use crate::directory::folder::{ManifestFolder, Synced, retry_forever};
-use crate::directory::resolve::{OfferError, OfferedFolder, Offers};
+use crate::directory::offers::{OfferError, OfferedFolder, Offers};
 use crate::egress::{Egress, EgressSettings};
 use crate::engine::{Engine, EngineError, PoolSize};
 use crate::gateway::{Binding, BindingError, Gateway, KeyRing, Settings, rest};

@@ -14,7 +14,9 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use ringfence_api::{Agent, Ceiling, Host, HostPool, Instance, Model, Name, TenantName, Tool};
+use ringfence_api::{
+    Agent, Ceiling, HOST_LEASE_LABEL, Host, HostPool, Instance, Model, Name, TenantName, Tool,
+};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
@@ -93,9 +95,6 @@ pub fn start(client: &Client, namespace: &str) -> mpsc::Receiver<Seen> {
     });
     receiver
 }
-
-/// Label of the Leases of hosts.
-pub const HOST_LEASE_LABEL: &str = "ringfence.dev/host";
 
 fn renewed(lease: Lease) -> Option<Seen> {
     let name = name(&lease)?;

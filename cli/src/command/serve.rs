@@ -137,7 +137,7 @@ pub(super) fn options(args: ServeArgs) -> Result<Options> {
     for text in both(args.allow_folders, config.allow_folders) {
         folders.push(
             text.parse().map_err(|error| {
-                invalid(&error as &ringfence_host::directory::resolve::OfferError)
+                invalid(&error as &ringfence_host::directory::offers::OfferError)
             })?,
         );
     }

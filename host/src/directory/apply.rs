@@ -17,7 +17,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Directory;
-use super::resolve::{Offers, Resolved, Resolver};
+use super::offers::Offers;
+use super::resolve::{Resolved, Resolver};
 use super::status::{Status, Unresolved};
 use super::store::{Key, Store, StoreError, Stored};
 use crate::artifact::{ArtifactError, Artifacts};

@@ -7,6 +7,7 @@ pub mod apply;
 pub mod folder;
 mod instance;
 mod listing;
+pub mod offers;
 pub mod resolve;
 pub mod status;
 pub mod store;

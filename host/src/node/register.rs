@@ -8,13 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use ringfence_api::{API_VERSION, Host, Instance, condition};
+use ringfence_api::{API_VERSION, HOST_LEASE_LABEL, Host, Instance, condition};
 use serde_json::json;
 
 use super::{FIELD_MANAGER, Shared};
 
-/// Label of the Leases of hosts, by which the operator finds them.
-const LEASE_LABEL: &str = "ringfence.dev/host";
 /// How long a Lease holds after its last renewal: after that the host counts as lost.
 const LEASE: Duration = Duration::from_secs(10);
 /// How often it is renewed.
@@ -73,7 +71,7 @@ async fn renewal(shared: &Shared) -> kube::Result<()> {
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": {
             "name": member.name,
-            "labels": {LEASE_LABEL: "true"},
+            "labels": {HOST_LEASE_LABEL: "true"},
             "ownerReferences": member.owner.as_slice(),
         },
         "spec": {

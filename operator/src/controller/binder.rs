@@ -176,7 +176,7 @@ async fn bind(
     match operator.writer.bind(key, host, version).await {
         Ok(bound) => {
             let conditions = conditions(&bound).to_vec();
-            learn(operator, Change::Instance(bound.clone().into()));
+            operator.learn(Change::Instance(bound.clone().into()));
             // Most are placed at once; only who was told otherwise is told that it is over.
             if find(&conditions, condition::SCHEDULED).is_some() {
                 let message = format!("it is bound to the host {host}");
@@ -225,7 +225,7 @@ async fn preempt(
             .writer
             .delete(victim.tenant.as_str(), &victim.name, uid)
             .await?;
-        learn(operator, Change::InstanceGone(victim.clone()));
+        operator.learn(Change::InstanceGone(victim.clone()));
         let note = format!("it made room on the host {host} for {key}, which is more important");
         let about: ObjectReference = instance.object_ref(&());
         operator
@@ -257,7 +257,7 @@ async fn say(
         .status(&api, "Instance", &key.name, &status)
         .await?;
     if let Some(written) = written {
-        learn(operator, Change::Instance(written.into()));
+        operator.learn(Change::Instance(written.into()));
     }
     Ok(())
 }
@@ -267,9 +267,4 @@ fn conditions(instance: &Instance) -> &[Condition] {
         .status
         .as_ref()
         .map_or(&[], |status| &status.conditions)
-}
-
-fn learn(operator: &Operator, change: Change) {
-    let dirty = operator.index.lock().apply(change);
-    operator.look_at(dirty);
 }

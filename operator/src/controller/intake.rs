@@ -32,7 +32,7 @@ pub(super) async fn run(
             }
         };
         match told {
-            Seen::Change(change) => take(&operator, change),
+            Seen::Change(change) => operator.learn(change),
             Seen::Renewed(host, lasts) => {
                 if liveness.renewed(host.clone(), lasts, Instant::now()) {
                     tracing::info!(%host, "the host is back");
@@ -55,11 +55,6 @@ pub(super) async fn run(
 }
 
 fn alive(operator: &Operator, host: Name, alive: bool) {
-    take(operator, Change::Alive(host.clone(), alive));
+    operator.learn(Change::Alive(host.clone(), alive));
     operator.governed.add(Governed::Host(host));
-}
-
-fn take(operator: &Operator, change: Change) {
-    let dirty = operator.index.lock().apply(change);
-    operator.look_at(dirty);
 }

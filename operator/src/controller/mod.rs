@@ -15,7 +15,7 @@ use ringfence_api::{Name, TenantName};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::index::{Dirty, Index};
+use crate::index::{Change, Dirty, Index};
 use crate::key::WorkloadId;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
@@ -82,6 +82,13 @@ impl Operator {
         tasks.spawn(binder::run(self.clone()));
         self.placing.notify_one();
         tasks
+    }
+
+    /// Takes a change in: from a watch, or what the API server answered to a write, so that nobody waits
+    /// for the watch to tell.
+    fn learn(&self, change: Change) {
+        let dirty = self.index.lock().apply(change);
+        self.look_at(dirty);
     }
 
     fn look_at(&self, dirty: Dirty) {

@@ -47,11 +47,11 @@ async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
             tenant: id.tenant.clone(),
             name: name.clone(),
         };
-        learn(operator, Change::InstanceGone(key));
+        operator.learn(Change::InstanceGone(key));
     }
     for instance in &plan.create {
         if let Some(made) = operator.writer.create(instance).await? {
-            learn(operator, Change::Instance(Arc::new(made)));
+            operator.learn(Change::Instance(Arc::new(made)));
         }
     }
     for (name, pinned) in &plan.pin {
@@ -59,7 +59,7 @@ async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
             .writer
             .pin(id.tenant.as_str(), name, pinned)
             .await?;
-        learn(operator, Change::Instance(Arc::new(pinned)));
+        operator.learn(Change::Instance(Arc::new(pinned)));
     }
     write_status(operator, id, &object, &plan).await
 }
@@ -81,12 +81,6 @@ fn planned(operator: &Operator, id: &WorkloadId) -> Option<(Object, Vec<Arc<Inst
     };
     let plan = plan(&view, Timestamp::now());
     Some((object, instances, plan))
-}
-
-/// Lets the index know what the API server answered, without waiting for the watch to tell.
-fn learn(operator: &Operator, change: Change) {
-    let dirty = operator.index.lock().apply(change);
-    operator.look_at(dirty);
 }
 
 async fn write_status(

@@ -13,8 +13,7 @@ use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::runtime::watcher::Config;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
-use ringfence_api::{Capability, Digest, Host, Instance, Name};
-use ringfence_operator::watch::HOST_LEASE_LABEL;
+use ringfence_api::{Capability, Digest, HOST_LEASE_LABEL, Host, Instance, Name};
 use ringfence_test_cluster::ControlPlane;
 use serde_json::json;
 
