@@ -29,5 +29,9 @@ pub enum Command {
         listen: SocketAddr,
     },
     /// Prints the CustomResourceDefinitions as YAML, to be applied before anything else.
-    Crds,
+    Crds {
+        /// Applies them instead, and waits until the API server serves them.
+        #[arg(long)]
+        apply: bool,
+    },
 }

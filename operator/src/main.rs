@@ -13,8 +13,14 @@ use tokio::signal::unix::{SignalKind, signal};
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     match Args::parse().command {
-        Command::Crds => {
+        Command::Crds { apply: false } => {
             print!("{}", crds::yaml()?);
+            Ok(())
+        }
+        Command::Crds { apply: true } => {
+            for name in crds::apply(&client().await?).await? {
+                println!("{name} applied");
+            }
             Ok(())
         }
         Command::Run {
@@ -30,9 +36,7 @@ async fn main() -> anyhow::Result<()> {
                 .with_ansi(std::io::stderr().is_terminal())
                 .with_writer(std::io::stderr)
                 .init();
-            let client = kube::Client::try_default().await.context(
-                "no cluster is configured: run in a Pod, or set KUBECONFIG or ~/.kube/config",
-            )?;
+            let client = client().await?;
             let metrics = Metrics::default();
             let listener = TcpListener::bind(listen)
                 .await
@@ -54,4 +58,10 @@ async fn main() -> anyhow::Result<()> {
             ended.map_err(Into::into)
         }
     }
+}
+
+async fn client() -> anyhow::Result<kube::Client> {
+    kube::Client::try_default()
+        .await
+        .context("no cluster is configured: run in a Pod, or set KUBECONFIG or ~/.kube/config")
 }
