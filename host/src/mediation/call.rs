@@ -1,53 +1,20 @@
 //! What a call is: everything that anybody, inside a sandbox or outside, asks the host to do.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ringfence_api::{FunctionName, Name, TenantName};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::answer::AnswerStream;
 use super::principal::Principal;
+use super::run_id::RunId;
 use crate::error::CallError;
 use crate::function::FunctionResult;
 use crate::message::{Message, Part};
 use crate::model::{Completion, CompletionRequest, Usage};
 use crate::output::EventSink;
-
-/// Identifies a run: one execution of an agent, model or tool that somebody outside started. Version 7
-/// of RFC 9562, so runs sort by their start.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RunId(Uuid);
-
-impl RunId {
-    /// A fresh one.
-    #[expect(clippy::new_without_default, reason = "every value is different")]
-    pub fn new() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    /// Reads the text form.
-    pub fn parse(text: &str) -> Option<Self> {
-        Uuid::parse_str(text).ok().map(Self)
-    }
-}
-
-impl fmt::Display for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Debug for RunId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
 
 /// What a call is aimed at, and with what.
 pub enum Request {
@@ -263,11 +230,11 @@ impl Request {
     pub fn callee(&self) -> Option<String> {
         Some(match self {
             Request::Function { tool, .. } | Request::Incoming { tool, .. } => {
-                format!("tool/{tool}")
+                ["tool/", tool.as_str()].concat()
             }
-            Request::Agent { agent, .. } => format!("agent/{agent}"),
+            Request::Agent { agent, .. } => ["agent/", agent.as_str()].concat(),
             Request::Complete { model, .. } | Request::Stream { model, .. } => {
-                format!("model/{model}")
+                ["model/", model.as_str()].concat()
             }
             Request::Outgoing(_) => return None,
         })
@@ -276,7 +243,9 @@ impl Request {
     /// What the call is aimed at, for records and denials.
     pub fn target(&self) -> String {
         match self {
-            Request::Function { tool, function, .. } => format!("{tool}_{function}"),
+            Request::Function { tool, function, .. } => {
+                [tool.as_str(), "_", function.as_str()].concat()
+            }
             Request::Agent { agent, .. } => agent.to_string(),
             Request::Complete { model, .. } | Request::Stream { model, .. } => model.to_string(),
             // The query is left out: it may carry what nobody wants in a record.

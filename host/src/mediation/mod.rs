@@ -15,13 +15,15 @@ mod call;
 mod grants;
 mod principal;
 mod recording;
+mod run_id;
 pub(crate) mod size;
 mod stack;
 
 pub use answer::AnswerStream;
-pub use call::{AgentReply, Call, CallContext, Reply, Request, RunCounters, RunId};
+pub use call::{AgentReply, Call, CallContext, Reply, Request, RunCounters};
 pub use grants::{FolderMount, GrantSet};
 pub use principal::{Principal, PrincipalKind};
+pub use run_id::RunId;
 pub use stack::{CallLayer, CallService, Stage, Stages};
 
 pub(crate) use stack::build;

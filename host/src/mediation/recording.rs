@@ -239,8 +239,10 @@ fn span(call: &Call) -> Span {
         session: context.session.as_deref(),
     };
     match &call.request {
-        Request::Function { .. } => spans::execute_tool(&common, &call.request.target()),
-        Request::Incoming { tool, .. } => spans::execute_tool(&common, tool.as_str()),
+        Request::Function { tool, function, .. } => {
+            spans::execute_tool(&common, &format_args!("{tool}_{function}"))
+        }
+        Request::Incoming { tool, .. } => spans::execute_tool(&common, tool),
         Request::Agent { agent, .. } => spans::invoke_agent(&common, agent.as_str()),
         Request::Complete { model, .. } => spans::chat(&common, "", model.as_str(), false),
         Request::Stream { model, .. } => spans::chat(&common, "", model.as_str(), true),

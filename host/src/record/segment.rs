@@ -11,6 +11,8 @@ use super::entry::Entry;
 pub const SEGMENT_BYTES: u64 = 32 << 20;
 /// Segments that are kept; the oldest is removed when there are more.
 pub const SEGMENTS: usize = 8;
+/// Bytes that gather for one write: what comes in while others gather is written at once.
+const WRITE_BYTES: usize = 128 << 10;
 /// Bytes of one line that are read back; longer ones are not ours.
 const LINE_BYTES: u64 = 1 << 20;
 

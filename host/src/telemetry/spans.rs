@@ -48,7 +48,7 @@ pub fn invoke_agent(call: &CallSpan<'_>, agent: &str) -> Span {
 }
 
 /// A function of a tool is called. `function` is `TOOL_FUNCTION`.
-pub fn execute_tool(call: &CallSpan<'_>, function: &str) -> Span {
+pub fn execute_tool(call: &CallSpan<'_>, function: &dyn Display) -> Span {
     tracing::info_span!(
         target: "ringfence::call",
         "execute_tool",
@@ -56,7 +56,7 @@ pub fn execute_tool(call: &CallSpan<'_>, function: &str) -> Span {
         otel.kind = "internal",
         otel.status_code = Empty,
         { names::OPERATION_NAME } = operation::EXECUTE_TOOL,
-        { names::TOOL_NAME } = function,
+        { names::TOOL_NAME } = %function,
         { names::TOOL_TYPE } = "extension",
         { names::CONVERSATION_ID } = call.session,
         { names::TENANT } = call.tenant,
