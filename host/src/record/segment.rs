@@ -11,8 +11,8 @@ use super::entry::Entry;
 pub const SEGMENT_BYTES: u64 = 32 << 20;
 /// Segments that are kept; the oldest is removed when there are more.
 pub const SEGMENTS: usize = 8;
-/// Bytes that gather for one write: what comes in while others gather is written at once.
-const WRITE_BYTES: usize = 128 << 10;
+/// Bytes that gather for one write.
+const WRITE_BYTES: usize = 256 << 10;
 /// Bytes of one line that are read back; longer ones are not ours.
 const LINE_BYTES: u64 = 1 << 20;
 
@@ -72,8 +72,10 @@ impl Segments {
     /// Appends entries. They are in the hands of the operating system afterwards, not on the disk.
     pub(super) fn append(&mut self, entries: &[Entry]) -> Result<(), RecordError> {
         let current = path(&self.folder, self.number);
+        let mut line = Vec::new();
         for entry in entries {
-            let mut line = serde_json::to_vec(entry).map_err(|error| RecordError::Io {
+            line.clear();
+            serde_json::to_writer(&mut line, entry).map_err(|error| RecordError::Io {
                 path: current.clone(),
                 source: error.into(),
             })?;
@@ -107,7 +109,7 @@ fn create(path: &Path) -> Result<BufWriter<File>, RecordError> {
         .append(true)
         .open(path)
         .map_err(io(path))?;
-    Ok(BufWriter::with_capacity(256 << 10, file))
+    Ok(BufWriter::with_capacity(WRITE_BYTES, file))
 }
 
 /// Reads a segment back. A line that a crash cut off, or that is not ours, is passed over.
