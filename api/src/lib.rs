@@ -29,6 +29,7 @@ mod meta;
 mod model;
 mod name;
 mod pattern;
+pub mod peer;
 mod placement;
 mod problem;
 mod secret;

@@ -28,6 +28,7 @@ pub mod message;
 pub mod model;
 pub mod node;
 pub mod output;
+pub mod peer;
 pub mod record;
 mod sandbox;
 pub mod secret;
