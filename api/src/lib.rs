@@ -65,7 +65,7 @@ pub use instance::{
 };
 pub use limits::LimitsSpec;
 pub use manifest::{Kind, KindError, MANIFEST_BYTES, MANIFESTS, Manifest, Resource};
-pub use meta::{API_VERSION, Metadata};
+pub use meta::{API_GROUP, API_VERSION, Metadata};
 pub use model::{Model, ModelSpec, Provider, RetrySpec, ScriptedCall, ScriptedTurn};
 pub use name::{FunctionName, Name, NameError, TenantName};
 pub use pattern::{NamePattern, PatternError};

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Name, TenantName};
 
+/// API group of every kind.
+pub const API_GROUP: &str = "ringfence.dev";
 /// API group and version of every kind.
 pub const API_VERSION: &str = "ringfence.dev/v1alpha1";
 

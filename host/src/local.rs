@@ -17,6 +17,7 @@ use crate::directory::folder::{ManifestFolder, Synced, retry_forever};
 use crate::directory::offers::{OfferError, OfferedFolder, Offers};
 use crate::egress::{Egress, EgressSettings};
 use crate::engine::{Engine, EngineError, PoolSize};
+use crate::gateway::auth::{ClusterCallers, ClusterSettings};
 use crate::gateway::{Binding, BindingError, Gateway, KeyRing, Settings, rest};
 use crate::host::{Host, Parts, StartError};
 use crate::mediation::Stages;
@@ -118,7 +119,11 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    pub(crate) async fn new(options: Options) -> Result<Self, LocalError> {
+    /// `cluster` is set where callers are known by the tokens of a cluster.
+    pub(crate) async fn new(
+        options: Options,
+        cluster: Option<ClusterSettings>,
+    ) -> Result<Self, LocalError> {
         let data = DataDir::open(&options.data_dir)?;
         // Early, so that a taken address is told before anything else happens.
         let listen = options.listen;
@@ -128,15 +133,20 @@ impl Base {
                 address: listen,
                 source,
             })?;
-        let binding = match &options.api_keys {
-            Some(file) => {
-                let ring = KeyRing::open(file).map_err(|error| LocalError::Keys(error.into()))?;
-                Binding::with_keys(listener, Arc::new(ring))?
+        let metrics = Arc::new(Metrics::new());
+        let keys = options.api_keys.as_deref().map(KeyRing::open).transpose();
+        let keys = keys
+            .map_err(|error| LocalError::Keys(error.into()))?
+            .map(Arc::new);
+        let binding = match (cluster, keys) {
+            (Some(settings), keys) => {
+                let callers = ClusterCallers::new(settings, metrics.clone());
+                Binding::with_cluster(listener, Arc::new(callers), keys)?
             }
-            None => Binding::local(listener)?,
+            (None, Some(keys)) => Binding::with_keys(listener, keys)?,
+            (None, None) => Binding::local(listener)?,
         };
         let engine = Engine::new(PoolSize::new(options.sandboxes))?;
-        let metrics = Arc::new(Metrics::new());
         let settings = ArtifactSettings {
             metrics: metrics.clone(),
             registries: options.registries,
@@ -205,7 +215,7 @@ impl LocalHost {
             artifacts,
             egress,
             offers,
-        } = Base::new(options).await?;
+        } = Base::new(options, None).await?;
         let file = data.path().join("state.sqlite");
         let directory = host.directory().clone();
         let control = Control::open(&file, directory, artifacts, egress, offers).await?;

@@ -3,9 +3,10 @@
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use ringfence_api::{DEFAULT_POOL, Name, Resources};
+use ringfence_host::gateway::auth::DEFAULT_AUDIENCE;
 use ringfence_host::node::{Membership, Node, NodeError};
 
 use super::serve::{LAST_SPANS, ServeArgs, Signals, explain, logging, options};
@@ -43,8 +44,26 @@ pub struct HostArgs {
     /// Instances that it takes
     #[arg(long, default_value_t = 10_000, value_name = "N")]
     instances: u32,
+    /// How callers are known, beside API keys; without any of both, loopback only is served
+    #[arg(long, value_enum, value_name = "BY")]
+    authenticate: Option<Authenticate>,
+    /// Audience that a caller's token has to be made for; may be given several times
+    #[arg(
+        long = "token-audience",
+        value_name = "AUDIENCE",
+        default_value = DEFAULT_AUDIENCE,
+        value_parser = clap::builder::NonEmptyStringValueParser::new(),
+    )]
+    token_audiences: Vec<String>,
     #[command(flatten)]
     serve: ServeArgs,
+}
+
+/// How callers of a host are known.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Authenticate {
+    /// By tokens of the cluster, whose roles say what they may do
+    Kubernetes,
 }
 
 /// Serves as a node until the process is asked to end.
@@ -79,6 +98,9 @@ pub async fn run(args: HostArgs) -> Result<()> {
             instances: args.instances,
         },
         owner,
+        token_audiences: args
+            .authenticate
+            .map(|Authenticate::Kubernetes| args.token_audiences),
     };
     // Before the host is up, so that a signal is never missed.
     let mut signals = Signals::new().context("signals cannot be received")?;

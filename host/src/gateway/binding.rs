@@ -6,17 +6,17 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use super::auth::KeyRing;
+use super::auth::{ClusterCallers, KeyRing};
 
 /// Why an address cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindingError {
-    /// Not loopback, and no keys.
+    /// Not loopback, and nobody is authenticated.
     #[error(
-        "{0} can be reached from the network: listen on 127.0.0.1 or [::1], or configure API keys"
+        "{0} can be reached from the network: listen on 127.0.0.1 or [::1], or authenticate callers with --api-keys FILE or, on a cluster, --authenticate kubernetes"
     )]
-    OpenWithoutKeys(SocketAddr),
+    Open(SocketAddr),
     /// The socket does not know its own address.
     #[error("the address of the listening socket cannot be read")]
     Address(#[source] std::io::Error),
@@ -27,17 +27,33 @@ pub enum BindingError {
 pub struct Binding {
     pub(super) listener: TcpListener,
     pub(super) address: SocketAddr,
-    pub(super) access: Access,
+    pub(super) doors: Doors,
     pub(super) hosts: Vec<String>,
 }
 
 /// Who may talk to a gateway.
 #[derive(Debug, Clone)]
-pub(super) enum Access {
+pub(super) enum Doors {
     /// Everybody on this machine, as `user/local`.
     Local,
     /// Whoever has a key.
     Keys(Arc<KeyRing>),
+    /// Whoever the cluster knows, and whoever has a key.
+    Cluster {
+        callers: Arc<ClusterCallers>,
+        keys: Option<Arc<KeyRing>>,
+    },
+}
+
+impl Doors {
+    /// The keys that are taken.
+    pub(super) fn keys(&self) -> Option<&Arc<KeyRing>> {
+        match self {
+            Doors::Local => None,
+            Doors::Keys(keys) => Some(keys),
+            Doors::Cluster { keys, .. } => keys.as_ref(),
+        }
+    }
 }
 
 impl Binding {
@@ -48,12 +64,12 @@ impl Binding {
     pub fn local(listener: TcpListener) -> Result<Self, BindingError> {
         let address = listener.local_addr().map_err(BindingError::Address)?;
         if !address.ip().to_canonical().is_loopback() {
-            return Err(BindingError::OpenWithoutKeys(address));
+            return Err(BindingError::Open(address));
         }
         Ok(Self {
             listener,
             address,
-            access: Access::Local,
+            doors: Doors::Local,
             hosts: Vec::new(),
         })
     }
@@ -63,11 +79,27 @@ impl Binding {
     /// # Errors
     /// When the socket does not know its address.
     pub fn with_keys(listener: TcpListener, keys: Arc<KeyRing>) -> Result<Self, BindingError> {
+        Self::guarded(listener, Doors::Keys(keys))
+    }
+
+    /// Serves whoever the cluster knows, and whoever has a key where there are keys, on any address.
+    ///
+    /// # Errors
+    /// When the socket does not know its address.
+    pub fn with_cluster(
+        listener: TcpListener,
+        callers: Arc<ClusterCallers>,
+        keys: Option<Arc<KeyRing>>,
+    ) -> Result<Self, BindingError> {
+        Self::guarded(listener, Doors::Cluster { callers, keys })
+    }
+
+    fn guarded(listener: TcpListener, doors: Doors) -> Result<Self, BindingError> {
         let address = listener.local_addr().map_err(BindingError::Address)?;
         Ok(Self {
             listener,
             address,
-            access: Access::Keys(keys),
+            doors,
             hosts: Vec::new(),
         })
     }
@@ -93,10 +125,7 @@ mod tests {
     #[tokio::test]
     async fn only_loopback_is_served_without_keys() {
         let open = TcpListener::bind("0.0.0.0:0").await.unwrap();
-        assert!(matches!(
-            Binding::local(open),
-            Err(BindingError::OpenWithoutKeys(_))
-        ));
+        assert!(matches!(Binding::local(open), Err(BindingError::Open(_))));
         let local = TcpListener::bind("127.0.0.1:0").await.unwrap();
         assert!(Binding::local(local).is_ok());
     }

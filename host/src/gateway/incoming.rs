@@ -20,7 +20,7 @@ use http_body_util::BodyExt as _;
 use ringfence_api::Name;
 use wasmtime_wasi_http::Error;
 
-use super::auth::{API_KEY_HEADER, Credential};
+use super::auth::{API_KEY_HEADER, Credential, Permission};
 use super::respond::Problem;
 use super::shared::{InFlight, Shared};
 use crate::mediation::Request as CallRequest;
@@ -45,12 +45,16 @@ pub(super) async fn serve(
     request: Request<Body>,
     from: IpAddr,
 ) -> Response {
-    let entered = match shared.enter(tenant, request.headers(), from) {
-        Ok(entered) => entered,
+    let visitor = match shared.visit(tenant, request.headers(), from).await {
+        Ok(visitor) => visitor,
         Err(problem) => return problem.into_response(),
     };
     let Ok(tool) = tool.parse::<Name>() else {
         return Problem::not_found(format!("no tool {tool:?}")).into_response();
+    };
+    let permit = match visitor.permit(Permission::call_tool(&tool)).await {
+        Ok(permit) => permit,
+        Err(problem) => return problem.into_response(),
     };
     let Some(uri) = inner_uri(rest, request.uri(), request.headers()) else {
         let message = "the path is not valid";
@@ -59,14 +63,14 @@ pub(super) async fn serve(
     let (mut parts, body) = request.into_parts();
     parts.uri = uri;
     strip_hop_by_hop(&mut parts.headers);
-    match entered.credential {
+    match visitor.credential {
         Credential::None => {}
         Credential::Bearer => drop(parts.headers.remove(AUTHORIZATION)),
         Credential::ApiKey => drop(parts.headers.remove(API_KEY_HEADER)),
     }
     let body = body.map_err(|_| Error::HttpProtocolError).boxed_unsync();
     let request = Request::from_parts(parts, body);
-    let (context, in_flight) = shared.begin(&entered.tenant, &entered.identity);
+    let (context, in_flight) = shared.begin(permit);
     let answer = shared
         .host
         .call(context, CallRequest::Incoming { tool, request })

@@ -2,13 +2,13 @@
 //! API, health and metrics, all on one listener.
 //!
 //! ```text
-//! connection → guard (Host, Origin) → route → authenticate → tenant → surface → Host::call
+//! connection → guard (Host, Origin) → route → authenticate → surface → permission → Host::call
 //! ```
 //!
-//! The gateway decides who somebody is and which tenants they may enter; what a call may do is decided
-//! behind it, by mediation. A tenant that a key may not enter answers exactly as one that does not
-//! exist, with 404, so that a key tells nothing about other tenants; an action that a key may not do
-//! inside a tenant it may enter answers 403.
+//! The gateway decides who somebody is and what they may begin in which tenant; what a call may do is
+//! decided behind it, by mediation. A tenant in which somebody may do nothing answers exactly as one that
+//! does not exist, with 404, so that nobody learns of other tenants; where somebody may know what there is,
+//! what they may not do answers 403.
 
 pub mod auth;
 mod binding;

@@ -27,21 +27,25 @@ pub(super) fn ready(shared: &Shared, method: &Method) -> Response {
     }
 }
 
-/// The metrics. They name tenants and targets, so where keys are needed, this needs one of an admin
-/// who may enter every tenant.
-pub(super) fn metrics(
+/// The metrics. They name tenants and targets, so where callers are authenticated, this needs the key of an
+/// admin of every tenant, or, of a user of the cluster, the right to `get` the path `/metrics`.
+pub(super) async fn metrics(
     shared: &Shared,
     method: &Method,
     headers: &HeaderMap,
     from: IpAddr,
 ) -> Response {
-    match shared.identify(headers, from) {
+    let identity = match shared.identify(headers, from).await {
         Err(problem) => return problem.into_response(),
-        Ok((identity, _)) if !(identity.is_admin() && identity.is_everywhere()) => {
-            let message = "metrics need the key of an admin of all tenants";
+        Ok((identity, _)) => identity,
+    };
+    match identity.may_read_metrics().await {
+        Err(why) => return Problem::from(why).into_response(),
+        Ok(false) => {
+            let message = "metrics need the key of an admin of all tenants, or a ClusterRole that allows to get the path /metrics";
             return Problem::new(StatusCode::FORBIDDEN, "forbidden", message).into_response();
         }
-        Ok(_) => {}
+        Ok(true) => {}
     }
     if method != Method::GET && method != Method::HEAD {
         return Problem::method("GET");

@@ -6,9 +6,10 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
+use ringfence_api::TenantName;
 use serde::Serialize;
 
-use super::auth::Unauthenticated;
+use super::auth::{Refused, Unauthenticated, Unreviewed};
 use super::guard::Refusal;
 use crate::error::{CallError, Denial};
 use crate::limits;
@@ -71,6 +72,20 @@ impl Problem {
     /// 404.
     pub fn not_found(what: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", what)
+    }
+
+    /// There is no such tenant, or none that somebody may know of.
+    pub(super) fn no_tenant(tenant: &str) -> Self {
+        Self::not_found(format!("no tenant {tenant:?}"))
+    }
+
+    /// Somebody may not do what they ask for in a tenant.
+    pub(super) fn refused(tenant: &TenantName, why: Refused) -> Self {
+        match why {
+            Refused::Hidden => Self::no_tenant(tenant.as_str()),
+            Refused::Denied(reason) => Self::new(StatusCode::FORBIDDEN, "forbidden", reason),
+            Refused::Unreviewed(why) => why.into(),
+        }
     }
 
     /// 405.
@@ -138,19 +153,37 @@ impl From<Refusal> for Problem {
 impl From<Unauthenticated> for Problem {
     fn from(why: Unauthenticated) -> Self {
         match why {
-            Unauthenticated::Key => Self::new(
+            Unauthenticated::Credential { tokens } => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "unauthenticated",
-                "send a valid API key as 'Authorization: Bearer rf_…' or 'x-api-key: rf_…'",
+                if tokens {
+                    "send a token of the cluster, made for an audience of this host, as 'Authorization: Bearer …', or an API key"
+                } else {
+                    "send a valid API key as 'Authorization: Bearer rf_…' or 'x-api-key: rf_…'"
+                },
             ),
             Unauthenticated::Throttled(seconds) => Self {
                 retry_after: Some(seconds),
                 ..Self::new(
                     StatusCode::TOO_MANY_REQUESTS,
                     "throttled",
-                    "too many requests without a valid API key",
+                    "too many requests without a valid credential",
                 )
             },
+            Unauthenticated::Unreviewed(why) => why.into(),
+        }
+    }
+}
+
+impl From<Unreviewed> for Problem {
+    fn from(why: Unreviewed) -> Self {
+        Self {
+            retry_after: Some(1),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                why.to_string(),
+            )
         }
     }
 }

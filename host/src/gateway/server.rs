@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::auth::Authenticator;
-use super::binding::{Access, Binding};
+use super::binding::Binding;
 use super::guard::{Guard, host_names};
 use super::mcp::Mcp;
 use super::respond::Problem;
@@ -56,7 +56,7 @@ impl Gateway {
         let mcp_hosts = host_names(binding.address, &binding.hosts);
         let shared = Arc::new_cyclic(|shared| Shared {
             mcp: Mcp::new(shared.clone(), &settings, mcp_hosts),
-            auth: Authenticator::new(binding.access.clone()),
+            auth: Authenticator::new(binding.doors.clone()),
             ready: Arc::new(AtomicBool::new(false)),
             calls: TaskTracker::new(),
             requests: TaskTracker::new(),
@@ -86,7 +86,7 @@ impl Gateway {
         let Self { shared, binding } = self;
         let draining = shared.host.draining().clone();
         let background = TaskTracker::new();
-        if let Access::Keys(ring) = &binding.access {
+        if let Some(ring) = binding.doors.keys() {
             background.spawn(ring.clone().follow(shared.stop.clone()));
         }
         background.spawn(mcp::sweep(shared.clone()));
@@ -245,7 +245,7 @@ async fn handle(shared: &Arc<Shared>, request: Request<Body>, peer: SocketAddr) 
     let response = match route {
         Route::Health => ops::health(request.method()),
         Route::Ready => ops::ready(shared, request.method()),
-        Route::Metrics => ops::metrics(shared, request.method(), request.headers(), from),
+        Route::Metrics => ops::metrics(shared, request.method(), request.headers(), from).await,
         Route::Mcp { tenant, tool } => mcp::serve(shared, tenant, tool, request, from).await,
         Route::Http { tenant, tool, rest } => {
             incoming::serve(shared, tenant, tool, rest, request, from).await
@@ -278,7 +278,7 @@ fn draining(route: &Route<'_>) -> Response {
 
 /// Hands a request to the REST API.
 async fn other(shared: &Shared, mut request: Request<Body>, from: std::net::IpAddr) -> Response {
-    match shared.identify(request.headers(), from) {
+    match shared.identify(request.headers(), from).await {
         Err(problem) => problem.into_response(),
         Ok((identity, _)) => {
             request.extensions_mut().insert(identity);

@@ -9,12 +9,14 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
-use ringfence_api::TenantName;
+use ringfence_api::{Name, TenantName};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::auth::{Authenticator, Credential, Identity};
+use super::auth::{
+    Authenticator, Credential, Identity, Permission, Permit, Unauthenticated, Visible,
+};
 use super::guard::Guard;
 use super::mcp::Mcp;
 use super::respond::Problem;
@@ -39,11 +41,36 @@ pub(super) struct Shared {
     pub(super) requests: TaskTracker,
 }
 
-/// Somebody who was let into a tenant.
-pub(super) struct Entered {
+/// Somebody who is known, at the door of a tenant. What they may do in it is asked for each thing that they
+/// do, before anything is looked up in the tenant: so whoever may do nothing there learns nothing that they
+/// would not learn of a tenant that does not exist.
+pub(super) struct Visitor {
     pub(super) tenant: TenantName,
     pub(super) identity: Arc<Identity>,
     pub(super) credential: Credential,
+}
+
+impl Visitor {
+    /// Asks for a permission.
+    pub(super) async fn permit(&self, permission: Permission) -> Result<Permit, Problem> {
+        self.identity
+            .permit(&self.tenant, permission)
+            .await
+            .map_err(|why| Problem::refused(&self.tenant, why))
+    }
+
+    /// Which resources of a kind they may use with a verb; `names` are those that there are.
+    pub(super) async fn sees(
+        &self,
+        verb: &'static str,
+        resource: &'static str,
+        names: impl FnOnce() -> Vec<Name>,
+    ) -> Result<Visible, Problem> {
+        self.identity
+            .sees(&self.tenant, verb, resource, names)
+            .await
+            .map_err(|why| Problem::refused(&self.tenant, why.into()))
+    }
 }
 
 /// Held while a call is in flight. Dropping it cancels what the call still does: nobody waits for it
@@ -59,47 +86,42 @@ impl Shared {
     }
 
     /// Who sent a request.
-    pub(super) fn identify(
+    pub(super) async fn identify(
         &self,
         headers: &HeaderMap,
         from: IpAddr,
     ) -> Result<(Arc<Identity>, Credential), Problem> {
-        self.auth.identify(headers, from).map_err(|why| {
-            self.host.metrics().authentication_failed();
+        let found = self.auth.identify(headers, from).await;
+        found.map_err(|why| {
+            if !matches!(why, Unauthenticated::Unreviewed(_)) {
+                self.host.metrics().authentication_failed();
+            }
             why.into()
         })
     }
 
-    /// Lets somebody into a tenant. Whoever may not enter learns nothing that they would not learn of a
-    /// tenant that does not exist.
-    pub(super) fn enter(
+    /// Lets somebody come to the door of a tenant.
+    pub(super) async fn visit(
         &self,
         tenant: &str,
         headers: &HeaderMap,
         from: IpAddr,
-    ) -> Result<Entered, Problem> {
-        let (identity, credential) = self.identify(headers, from)?;
+    ) -> Result<Visitor, Problem> {
+        let (identity, credential) = self.identify(headers, from).await?;
         match tenant.parse::<TenantName>() {
-            Ok(name) if identity.may_enter(&name) && !name.is_system() => Ok(Entered {
+            Ok(name) if identity.may_knock(&name) && !name.is_system() => Ok(Visitor {
                 tenant: name,
                 identity,
                 credential,
             }),
-            _ => Err(Problem::not_found(format!("no tenant {tenant:?}"))),
+            _ => Err(Problem::no_tenant(tenant)),
         }
     }
 
     /// The context of a call that somebody makes, and what has to be held while it runs.
-    pub(super) fn begin(
-        &self,
-        tenant: &TenantName,
-        identity: &Identity,
-    ) -> (CallContext, InFlight) {
-        let mut context = CallContext::start(
-            tenant.clone(),
-            identity.principal(tenant),
-            self.settings.call_timeout,
-        );
+    pub(super) fn begin(&self, permit: Permit) -> (CallContext, InFlight) {
+        let principal = permit.identity.principal(&permit.tenant);
+        let mut context = CallContext::start(permit.tenant, principal, self.settings.call_timeout);
         context.cancel = self.stop.child_token();
         let in_flight = InFlight {
             _cancel: context.cancel.clone().drop_guard(),

@@ -20,6 +20,7 @@ use crate::artifact::ArtifactError;
 use crate::data::DataDir;
 use crate::directory::resolve::Resolver;
 use crate::gateway::Gateway;
+use crate::gateway::auth::ClusterSettings;
 use crate::host::Host;
 use crate::local::{Base, LocalError, Options};
 
@@ -41,6 +42,9 @@ pub struct Membership {
     pub allocatable: Resources,
     /// Its Pod, which owns its `Host` object.
     pub owner: Option<OwnerReference>,
+    /// Audiences of which a caller's token has to have one, where callers are known by tokens of the
+    /// cluster.
+    pub token_audiences: Option<Vec<String>>,
 }
 
 /// Why a host cannot be a node.
@@ -96,7 +100,12 @@ impl Node {
             ));
         }
         let settings = options.gateway.clone();
-        let base = Base::new(options).await?;
+        let cluster = membership.token_audiences.clone();
+        let cluster = cluster.map(|audiences| ClusterSettings {
+            client: client.clone(),
+            audiences,
+        });
+        let base = Base::new(options, cluster).await?;
         let resolver = Resolver::new(base.artifacts, base.egress, base.offers).await?;
         let shared = Arc::new(Shared {
             client,

@@ -59,6 +59,12 @@ struct ResultLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReviewLabels {
+    kind: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SurfaceLabels {
     surface: &'static str,
     status: u16,
@@ -109,6 +115,33 @@ impl CacheResult {
     }
 }
 
+/// What came of a question to the API server about a caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReviewResult {
+    /// The answer was known: nothing was asked.
+    Kept,
+    /// Yes.
+    Yes,
+    /// No.
+    No,
+    /// There was no answer.
+    Failed,
+    /// Too many questions were open: it was not asked.
+    Shed,
+}
+
+impl ReviewResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            ReviewResult::Kept => "kept",
+            ReviewResult::Yes => "yes",
+            ReviewResult::No => "no",
+            ReviewResult::Failed => "failed",
+            ReviewResult::Shed => "shed",
+        }
+    }
+}
+
 /// What the pool of sandboxes holds; read when `/metrics` is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PoolUse {
@@ -145,6 +178,7 @@ pub struct Metrics {
     connections: Gauge,
     connections_shed: Counter,
     authentication_failures: Counter,
+    reviews: Family<ReviewLabels, Counter>,
     mcp_sessions: Gauge,
 }
 
@@ -192,6 +226,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_shed: Counter::default(),
             authentication_failures: Counter::default(),
+            reviews: Family::default(),
             mcp_sessions: Gauge::default(),
         };
         metrics.register();
@@ -298,8 +333,13 @@ impl Metrics {
         );
         r.register(
             "gateway_authentication_failures",
-            "Requests whose key was missing or wrong",
+            "Requests whose credential was missing or wrong",
             self.authentication_failures.clone(),
+        );
+        r.register(
+            "gateway_reviews",
+            "Questions about callers: whose a token is, what somebody may do",
+            self.reviews.clone(),
         );
         r.register(
             "mcp_sessions",
@@ -458,7 +498,15 @@ impl Metrics {
         self.connections_shed.inc();
     }
 
-    /// A request's key was missing or wrong.
+    /// Something was to be known about a caller; `kind` is `token` or `access`.
+    pub fn review(&self, kind: &'static str, result: ReviewResult) {
+        let result = result.as_str();
+        self.reviews
+            .get_or_create(&ReviewLabels { kind, result })
+            .inc();
+    }
+
+    /// A request's credential was missing or wrong.
     pub fn authentication_failed(&self) {
         self.authentication_failures.inc();
     }

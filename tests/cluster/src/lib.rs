@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod api_server;
+mod chart;
 mod control_plane;
 mod controller_manager;
 mod error;

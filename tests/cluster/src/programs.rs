@@ -14,22 +14,22 @@ pub(crate) struct Programs(PathBuf);
 impl Programs {
     /// The folder, if it has what a control plane needs.
     pub(crate) fn of_control_plane() -> Result<Self, Error> {
-        const NEEDED: [&str; 4] = [
+        const NEEDED: [&str; 5] = [
             "etcd",
             "kube-apiserver",
             "kube-controller-manager",
             "kubectl",
+            "helm",
         ];
         Self::with(&NEEDED, "control-plane")
     }
 
     /// The folder, if it has what a whole node needs, too.
     pub(crate) fn of_node() -> Result<Self, Error> {
-        const NEEDED: [&str; 6] = [
+        const NEEDED: [&str; 5] = [
             "kube-scheduler",
             "kubelet",
             "kube-proxy",
-            "helm",
             "coredns",
             "pause",
         ];

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ringfence_api::TenantName;
+use futures::{StreamExt as _, TryStreamExt as _};
+use ringfence_api::{Name, TenantName};
 use serde::{Deserialize, Serialize};
 
+use super::cluster::{Access, AccessQuestion, Subject, Unreviewed};
+use super::permission::{Permission, Refused, Visible};
 use crate::mediation::Principal;
 
 /// What a key is for.
@@ -25,6 +28,15 @@ pub enum TenantScope {
     All,
     /// These. Written as a list.
     Only(BTreeSet<TenantName>),
+}
+
+impl TenantScope {
+    fn has(&self, tenant: &TenantName) -> bool {
+        match self {
+            TenantScope::All => true,
+            TenantScope::Only(names) => names.contains(tenant),
+        }
+    }
 }
 
 impl Serialize for TenantScope {
@@ -70,22 +82,38 @@ impl<'de> Deserialize<'de> for TenantScope {
     }
 }
 
+/// Names of one kind that are looked at one by one for a list, where somebody may use some only. What
+/// comes after them can be used, but is not listed.
+pub const LISTED_BY_NAME: usize = 512;
+/// Of those, names that are asked about at the same time.
+const AT_ONCE: usize = 16;
+
 /// Somebody outside who was authenticated. The REST API finds it in the extensions of each request, as
 /// `Arc<Identity>`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Identity {
     name: Arc<str>,
-    role: Role,
-    tenants: TenantScope,
+    rights: Rights,
+}
+
+/// Where it is written what somebody may do.
+#[derive(Debug)]
+enum Rights {
+    /// With their API key.
+    Key { role: Role, tenants: TenantScope },
+    /// In the roles of their cluster.
+    Cluster {
+        subject: Subject,
+        access: Arc<Access>,
+    },
 }
 
 impl Identity {
-    /// Somebody by name.
+    /// Somebody with an API key.
     pub fn new(name: &str, role: Role, tenants: TenantScope) -> Self {
         Self {
             name: name.into(),
-            role,
-            tenants,
+            rights: Rights::Key { role, tenants },
         }
     }
 
@@ -94,31 +122,155 @@ impl Identity {
         Self::new("local", Role::Admin, TenantScope::All)
     }
 
-    /// The key's name.
+    /// A user of the cluster.
+    pub(super) fn of_cluster(subject: Subject, access: Arc<Access>) -> Self {
+        Self {
+            name: subject.name().clone(),
+            rights: Rights::Cluster { subject, access },
+        }
+    }
+
+    /// The key's name, or that of the cluster's user.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether it may change what there is.
-    pub fn is_admin(&self) -> bool {
-        self.role == Role::Admin
-    }
-
-    /// Whether it may enter a tenant. A surface answers 404 for one that it may not.
-    pub fn may_enter(&self, tenant: &TenantName) -> bool {
-        match &self.tenants {
-            TenantScope::All => true,
-            TenantScope::Only(names) => names.contains(tenant),
+    /// Whether both are the same, with the same rights: a session of one is one of the other.
+    pub(in crate::gateway) fn is(&self, other: &Self) -> bool {
+        match (&self.rights, &other.rights) {
+            (Rights::Key { .. }, Rights::Key { .. }) => self.name == other.name,
+            (Rights::Cluster { subject: a, .. }, Rights::Cluster { subject: b, .. }) => a.is(b),
+            _ => false,
         }
     }
 
-    /// Whether it may enter every tenant.
-    pub fn is_everywhere(&self) -> bool {
-        self.tenants == TenantScope::All
+    /// Whether it is an API key that may change what there is.
+    pub fn is_admin(&self) -> bool {
+        matches!(
+            self.rights,
+            Rights::Key {
+                role: Role::Admin,
+                ..
+            }
+        )
+    }
+
+    /// Whether it may be told of anything in a tenant, as far as that is known without asking: of a user
+    /// of the cluster nothing is. A surface answers 404 where it may not.
+    pub fn may_enter(&self, tenant: &TenantName) -> bool {
+        match &self.rights {
+            Rights::Key { tenants, .. } => tenants.has(tenant),
+            Rights::Cluster { .. } => false,
+        }
+    }
+
+    /// Whether it may come to the door of a tenant: what it may do there is asked for each thing that it
+    /// does.
+    pub(in crate::gateway) fn may_knock(&self, tenant: &TenantName) -> bool {
+        matches!(self.rights, Rights::Cluster { .. }) || self.may_enter(tenant)
+    }
+
+    /// Asks for a permission in a tenant.
+    pub(in crate::gateway) async fn permit(
+        self: &Arc<Self>,
+        tenant: &TenantName,
+        permission: Permission,
+    ) -> Result<Permit, Refused> {
+        self.check(tenant, permission).await?;
+        Ok(Permit {
+            tenant: tenant.clone(),
+            identity: self.clone(),
+        })
+    }
+
+    /// Whether it has a permission in a tenant. Who has not, but may list what there is of the kind, is
+    /// told so; everybody else learns nothing that they would not learn of a tenant that does not exist.
+    pub(in crate::gateway) async fn check(
+        &self,
+        tenant: &TenantName,
+        permission: Permission,
+    ) -> Result<(), Refused> {
+        match &self.rights {
+            Rights::Key { tenants, .. } if !tenants.has(tenant) => Err(Refused::Hidden),
+            Rights::Key { role, .. } => {
+                if permission.is_use() || *role == Role::Admin {
+                    return Ok(());
+                }
+                let why = "this needs a key with the role admin";
+                Err(Refused::Denied(why.to_owned()))
+            }
+            Rights::Cluster { subject, access } => {
+                let ask = |permission| {
+                    access.allows(subject, AccessQuestion::In(tenant.clone(), permission))
+                };
+                let resource = permission.resource;
+                if ask(permission.clone()).await? {
+                    return Ok(());
+                }
+                if permission.verb == "list" || !ask(Permission::all("list", resource)).await? {
+                    return Err(Refused::Hidden);
+                }
+                Err(Refused::Denied(format!(
+                    "no role of {:?} in the namespace {tenant} allows it to {permission}",
+                    subject.user()
+                )))
+            }
+        }
+    }
+
+    /// Which resources of a kind it may use with a verb. `names` are those that there are.
+    pub(in crate::gateway) async fn sees(
+        &self,
+        tenant: &TenantName,
+        verb: &'static str,
+        resource: &'static str,
+        names: impl FnOnce() -> Vec<Name>,
+    ) -> Result<Visible, Unreviewed> {
+        let (subject, access) = match &self.rights {
+            Rights::Key { tenants, .. } if tenants.has(tenant) => return Ok(Visible::All),
+            Rights::Key { .. } => return Ok(Visible::Only(BTreeSet::new())),
+            Rights::Cluster { subject, access } => (subject, access),
+        };
+        let ask =
+            |permission| access.allows(subject, AccessQuestion::In(tenant.clone(), permission));
+        if ask(Permission::all(verb, resource)).await? {
+            return Ok(Visible::All);
+        }
+        let each = names().into_iter().take(LISTED_BY_NAME).map(|name| {
+            let answer = ask(Permission::one(verb, resource, &name));
+            async move { Ok::<_, Unreviewed>(answer.await?.then_some(name)) }
+        });
+        let seen: Vec<Option<Name>> = futures::stream::iter(each)
+            .buffer_unordered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(Visible::Only(seen.into_iter().flatten().collect()))
+    }
+
+    /// Whether it may read the metrics of the host, which name tenants: an admin's key for all tenants, or
+    /// in a cluster `get` on the path `/metrics`, as for the cluster's own parts.
+    pub(in crate::gateway) async fn may_read_metrics(&self) -> Result<bool, Unreviewed> {
+        match &self.rights {
+            Rights::Key { role, tenants } => {
+                Ok(*role == Role::Admin && *tenants == TenantScope::All)
+            }
+            Rights::Cluster { subject, access } => {
+                access
+                    .allows(subject, AccessQuestion::Path("/metrics"))
+                    .await
+            }
+        }
     }
 
     /// The principal that calls within a tenant.
     pub fn principal(&self, tenant: &TenantName) -> Arc<Principal> {
         Principal::user(tenant.clone(), &self.name)
     }
+}
+
+/// That somebody may do what they ask for in a tenant: whoever starts a call has to hold one.
+#[derive(Debug)]
+pub(in crate::gateway) struct Permit {
+    pub(in crate::gateway) tenant: TenantName,
+    pub(in crate::gateway) identity: Arc<Identity>,
 }

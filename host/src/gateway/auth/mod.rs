@@ -1,14 +1,20 @@
-//! Who is calling: API keys, and nobody's key on loopback.
+//! Who is calling: API keys, tokens of a Kubernetes cluster, and neither on loopback.
 
+mod cluster;
 mod identity;
 mod keys;
+mod permission;
 mod ring;
 mod throttle;
 
-pub use identity::{Identity, Role, TenantScope};
+pub use cluster::{ClusterCallers, ClusterSettings, DEFAULT_AUDIENCE};
+pub use identity::{Identity, LISTED_BY_NAME, Role, TenantScope};
 pub use keys::{KeyEntry, KeyError, KeysFile, NewKey, generate};
 pub use ring::KeyRing;
 
+pub(super) use cluster::Unreviewed;
+pub(super) use identity::Permit;
+pub(super) use permission::{AGENTS, MODELS, Permission, Refused, TOOLS, Visible};
 pub(super) use throttle::Throttle;
 
 use std::net::IpAddr;
@@ -17,7 +23,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
-use super::binding::Access;
+use super::binding::Doors;
 
 /// Header that may carry a key instead of `Authorization`.
 pub(super) const API_KEY_HEADER: &str = "x-api-key";
@@ -36,48 +42,71 @@ pub(super) enum Credential {
 /// Why somebody was turned away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unauthenticated {
-    /// No key, or a wrong one.
-    Key,
+    /// No credential, or a wrong one.
+    Credential {
+        /// Whether a token of the cluster would do.
+        tokens: bool,
+    },
     /// Too many wrong ones from there; seconds until the next may be tried.
     Throttled(u64),
+    /// It cannot be found out now.
+    Unreviewed(Unreviewed),
 }
 
 /// Decides who sent a request.
 pub(super) struct Authenticator {
-    access: Access,
+    doors: Doors,
     local: Arc<Identity>,
     throttle: Throttle,
 }
 
 impl Authenticator {
-    pub(super) fn new(access: Access) -> Self {
+    pub(super) fn new(doors: Doors) -> Self {
         Self {
-            access,
+            doors,
             local: Arc::new(Identity::local()),
             throttle: Throttle::default(),
         }
     }
 
-    /// Who sent a request with these headers. Only requests without a valid key count against the
+    /// Who sent a request with these headers. Only requests without a valid credential count against the
     /// address they come from, so nobody behind the same address is locked out.
-    pub(super) fn identify(
+    pub(super) async fn identify(
         &self,
         headers: &HeaderMap,
         from: IpAddr,
     ) -> Result<(Arc<Identity>, Credential), Unauthenticated> {
-        let Access::Keys(ring) = &self.access else {
-            return Ok((self.local.clone(), Credential::None));
+        let (keys, callers) = match &self.doors {
+            Doors::Local => return Ok((self.local.clone(), Credential::None)),
+            Doors::Keys(keys) => (Some(keys), None),
+            Doors::Cluster { callers, keys } => (keys.as_ref(), Some(callers)),
         };
-        let found = match (bearer(headers), headers.get(API_KEY_HEADER)) {
-            (Some(key), _) => ring.find(key.as_bytes()).map(|id| (id, Credential::Bearer)),
-            (None, Some(key)) => ring.find(key.as_bytes()).map(|id| (id, Credential::ApiKey)),
-            (None, None) => None,
+        let by_key = |key: &[u8]| keys.and_then(|keys| keys.find(key));
+        let found = match (bearer(headers), headers.get(API_KEY_HEADER), callers) {
+            (Some(token), _, Some(callers)) if !is_key(token) => {
+                let suspect = self.throttle.is_spent(from);
+                callers
+                    .identify(token, suspect)
+                    .await
+                    .map_err(Unauthenticated::Unreviewed)?
+                    .map(|id| (id, Credential::Bearer))
+            }
+            (Some(key), _, _) => by_key(key.as_bytes()).map(|id| (id, Credential::Bearer)),
+            (None, Some(key), _) => by_key(key.as_bytes()).map(|id| (id, Credential::ApiKey)),
+            (None, None, _) => None,
         };
         found.ok_or_else(|| match self.throttle.failed(from) {
-            Ok(()) => Unauthenticated::Key,
+            Ok(()) => Unauthenticated::Credential {
+                tokens: callers.is_some(),
+            },
             Err(seconds) => Unauthenticated::Throttled(seconds),
         })
     }
+}
+
+/// Whether it is meant as an API key. No token of a cluster looks like one.
+fn is_key(credential: &str) -> bool {
+    credential.starts_with(keys::KEY_PREFIX)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -34,6 +34,14 @@ impl Bucket {
 }
 
 impl Throttle {
+    /// Whether an address has sent all the wrong credentials that it may.
+    pub(crate) fn is_spent(&self, from: IpAddr) -> bool {
+        let now = Instant::now();
+        let buckets = self.buckets.lock();
+        let bucket = buckets.get(&network(from));
+        bucket.is_some_and(|bucket| bucket.refilled(now) < 1.0)
+    }
+
     /// Counts a failure; the error is the number of seconds until the next may be tried.
     pub(crate) fn failed(&self, from: IpAddr) -> Result<(), u64> {
         let now = Instant::now();
@@ -83,12 +91,15 @@ mod tests {
             assert_eq!(throttle.failed(from), Ok(()));
         }
         assert!(throttle.failed(from).is_err());
+        assert!(throttle.is_spent(from));
         assert_eq!(
             throttle.failed("192.0.2.2".parse().unwrap()),
             Ok(()),
             "others are not affected"
         );
+        assert!(!throttle.is_spent("192.0.2.2".parse().unwrap()));
         tokio::time::advance(REFILL).await;
+        assert!(!throttle.is_spent(from));
         assert_eq!(throttle.failed(from), Ok(()));
     }
 

@@ -1,7 +1,9 @@
 //! One MCP endpoint as one caller sees it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 
+use parking_lot::RwLock;
 use ringfence_api::{Name, TenantName};
 use rmcp::model::{CallToolResult, ErrorData};
 use serde_json::{Map, Value};
@@ -11,7 +13,7 @@ use tracing::Instrument as _;
 use super::content;
 use super::listing::{Entry, Listing};
 use crate::error::CallError;
-use crate::gateway::auth::Identity;
+use crate::gateway::auth::{Identity, Permission, Permit, Refused, TOOLS, Visible};
 use crate::gateway::shared::Shared;
 use crate::mediation::{Reply, Request};
 use crate::output::EventSink;
@@ -28,6 +30,8 @@ pub(super) struct Endpoint {
     pub(super) tenant: TenantName,
     pub(super) tool: Option<Name>,
     pub(super) identity: Arc<Identity>,
+    /// What the caller was found to see when they looked last.
+    seen: RwLock<Visible>,
 }
 
 /// What goes with a call beside its arguments.
@@ -42,6 +46,67 @@ pub(super) struct Extras<'a> {
 }
 
 impl Endpoint {
+    pub(super) fn new(
+        shared: Weak<Shared>,
+        tenant: TenantName,
+        tool: Option<Name>,
+        identity: Arc<Identity>,
+    ) -> Self {
+        Self {
+            shared,
+            tenant,
+            tool,
+            identity,
+            seen: RwLock::new(Visible::Only(BTreeSet::new())),
+        }
+    }
+
+    /// Finds out which tools the caller may call now. Who may call none has to be allowed to list them,
+    /// else the endpoint is not there for them.
+    pub(super) async fn look(&self, shared: &Shared) -> Result<Visible, Refused> {
+        let seen = match &self.tool {
+            Some(tool) => {
+                let permission = Permission::call_tool(tool);
+                self.identity.check(&self.tenant, permission).await?;
+                Visible::All
+            }
+            None => {
+                let names = || {
+                    let view = shared.host.directory().view(&self.tenant);
+                    view.tools.keys().cloned().collect()
+                };
+                let seen = self
+                    .identity
+                    .sees(&self.tenant, "call", TOOLS, names)
+                    .await?;
+                if seen.is_none() {
+                    let permission = Permission::all("list", TOOLS);
+                    self.identity.check(&self.tenant, permission).await?;
+                }
+                seen
+            }
+        };
+        self.seen.write().clone_from(&seen);
+        Ok(seen)
+    }
+
+    /// Whether the caller saw a tool when they looked last.
+    pub(super) fn saw(&self, tool: &Name) -> bool {
+        self.seen.read().has(tool)
+    }
+
+    /// Whether there is such a tool.
+    pub(super) fn has(&self, shared: &Shared, tool: &Name) -> bool {
+        let view = shared.host.directory().view(&self.tenant);
+        view.tools.contains_key(tool)
+    }
+
+    /// Asks for the permission to call a function.
+    pub(super) async fn permit(&self, entry: &Entry) -> Result<Permit, Refused> {
+        let permission = Permission::call_tool(&entry.tool);
+        self.identity.permit(&self.tenant, permission).await
+    }
+
     /// The inside of the gateway; an error once it is gone.
     pub(super) fn shared(&self) -> Result<Arc<Shared>, ErrorData> {
         self.shared
@@ -59,15 +124,14 @@ impl Endpoint {
 
     /// Whether both are the same endpoint of the same caller.
     pub(super) fn is_like(&self, other: &Endpoint) -> bool {
-        self.tenant == other.tenant
-            && self.tool == other.tool
-            && self.identity.name() == other.identity.name()
+        self.tenant == other.tenant && self.tool == other.tool && self.identity.is(&other.identity)
     }
 
     /// Calls a function. The error is one of the protocol: there is no such function.
     pub(super) async fn call(
         &self,
         shared: &Shared,
+        permit: Permit,
         name: &str,
         entry: &Entry,
         arguments: Map<String, Value>,
@@ -77,7 +141,7 @@ impl Endpoint {
         if let Some(traceparent) = extras.traceparent {
             spans::set_remote_parent(&span, traceparent);
         }
-        let (mut context, _in_flight) = shared.begin(&self.tenant, &self.identity);
+        let (mut context, _in_flight) = shared.begin(permit);
         context.events = extras.events;
         let request = Request::Function {
             tool: entry.tool.clone(),

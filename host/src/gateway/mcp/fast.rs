@@ -87,8 +87,24 @@ enum ReplyBody<'a> {
     Error(&'a ErrorData),
 }
 
-/// Answers a POST, if it is an ordinary one.
-pub(super) async fn answer(
+/// Answers a POST, if it is an ordinary `tools/call` of somebody who may make it.
+pub(super) async fn call(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Answer {
+    match serde_json::from_slice::<Envelope<'_>>(body) {
+        Ok(envelope) if envelope.method == "tools/call" => {
+            answer(shared, endpoint, headers, envelope).await
+        }
+        _ => Answer::Unusual,
+    }
+}
+
+/// Looks at a POST that rmcp is about to answer: refuses a session too many, and cancels what is answered
+/// here.
+pub(super) fn notice(
     shared: &Shared,
     endpoint: &Endpoint,
     headers: &HeaderMap,
@@ -98,7 +114,6 @@ pub(super) async fn answer(
         return Answer::Unusual;
     };
     match &*envelope.method {
-        "tools/call" => call(shared, endpoint, headers, envelope).await,
         "initialize" if !shared.mcp.sessions.has_room(endpoint) => {
             let problem = Problem::overloaded("too many MCP sessions are open: close some");
             Answer::Done(problem.into_response())
@@ -124,7 +139,7 @@ enum Era {
     Session(SessionCall),
 }
 
-async fn call(
+async fn answer(
     shared: &Shared,
     endpoint: &Endpoint,
     headers: &HeaderMap,
@@ -155,6 +170,9 @@ async fn call(
     }
     let listing = endpoint.listing(shared);
     let Some(entry) = listing.find(&name) else {
+        return Answer::Unusual;
+    };
+    let Ok(permit) = endpoint.permit(entry).await else {
         return Answer::Unusual;
     };
     let era = match text(headers, VERSION) {
@@ -188,7 +206,9 @@ async fn call(
         traceparent: meta.traceparent.as_deref(),
     };
     let arguments = arguments.unwrap_or_default();
-    let mut result = endpoint.call(shared, &name, entry, arguments, extras).await;
+    let mut result = endpoint
+        .call(shared, permit, &name, entry, arguments, extras)
+        .await;
     if let (Era::Session(_), Ok(result)) = (&era, &mut result) {
         // Only newer clients know of it.
         result.result_type = None;

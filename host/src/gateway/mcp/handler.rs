@@ -19,7 +19,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::content;
 use super::endpoint::{Endpoint, Extras};
-use super::listing::Listing;
+use crate::error::CallError;
+use crate::gateway::auth::{Refused, Visible};
+use crate::gateway::shared::Shared;
 use crate::output::{self, Events, OutputEvent};
 
 /// Functions of one page of a list.
@@ -53,6 +55,17 @@ impl Handler {
         let entry = listing
             .find(&request.name)
             .ok_or_else(|| content::unknown(&request.name))?;
+        let permit = match self.endpoint.permit(entry).await {
+            Ok(permit) => permit,
+            Err(Refused::Hidden) => return Err(content::unknown(&request.name)),
+            Err(Refused::Denied(reason)) => {
+                let denied = CallError::denied("tools", entry.tool.as_str(), &reason);
+                return Ok(content::failure(&denied));
+            }
+            Err(Refused::Unreviewed(why)) => {
+                return Ok(content::failure(&CallError::Unavailable(why.to_string())));
+            }
+        };
         let progress = context.meta.get_progress_token();
         let (sink, events) = match &progress {
             Some(_) => Some(output::events()).unzip(),
@@ -66,7 +79,7 @@ impl Handler {
         let arguments = request.arguments.unwrap_or_default();
         let call = self
             .endpoint
-            .call(&shared, &request.name, entry, arguments, extras);
+            .call(&shared, permit, &request.name, entry, arguments, extras);
         match progress.zip(events) {
             None => call.await,
             Some((token, events)) => {
@@ -128,34 +141,47 @@ impl Report {
     }
 }
 
-/// Waits until an endpoint offers something else than before.
+/// Waits until an endpoint offers its caller something else than before.
 struct Watch {
     changes: watch::Receiver<u64>,
-    before: Arc<Listing>,
+    before: Vec<Tool>,
 }
 
 impl Watch {
-    fn new(endpoint: &Endpoint) -> Result<Self, ErrorData> {
+    async fn new(endpoint: &Endpoint) -> Result<Self, ErrorData> {
         let shared = endpoint.shared()?;
         let mut changes = shared.host.directory().changes(&endpoint.tenant);
         changes.mark_unchanged();
-        Ok(Self {
-            before: endpoint.listing(&shared),
-            changes,
-        })
+        let seen = look(endpoint, &shared).await?;
+        let before = endpoint.listing(&shared).visible(&seen);
+        Ok(Self { changes, before })
     }
 
     /// None when the gateway is gone.
     async fn changed(&mut self, endpoint: &Endpoint) -> Option<()> {
         loop {
             self.changes.changed().await.ok()?;
-            let now = endpoint.listing(&*endpoint.shared().ok()?);
-            if now.tools != self.before.tools {
+            let shared = endpoint.shared().ok()?;
+            // Who may see nothing any more, or cannot be asked about, is told nothing.
+            let Ok(seen) = endpoint.look(&shared).await else {
+                continue;
+            };
+            let now = endpoint.listing(&shared).visible(&seen);
+            if now != self.before {
                 self.before = now;
                 return Some(());
             }
         }
     }
+}
+
+/// What the caller may see now, with failures of the protocol.
+async fn look(endpoint: &Endpoint, shared: &Shared) -> Result<Visible, ErrorData> {
+    endpoint.look(shared).await.map_err(|why| match why {
+        Refused::Hidden => ErrorData::invalid_request("not found", None),
+        Refused::Denied(reason) => ErrorData::invalid_request(reason, None),
+        Refused::Unreviewed(why) => ErrorData::internal_error(why.to_string(), None),
+    })
 }
 
 impl ServerHandler for Handler {
@@ -182,15 +208,15 @@ impl ServerHandler for Handler {
         _context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let shared = self.endpoint.shared()?;
+        let seen = look(&self.endpoint, &shared).await?;
         let listing = self.endpoint.listing(&shared);
         let after = request
             .and_then(|request| request.cursor)
             .map(|cursor| read_cursor(&cursor));
-        let (tools, more) = listing.page(after.transpose()?.as_deref(), PAGE);
-        let mut result = ListToolsResult::with_all_items(tools.to_vec());
-        if more {
-            result.next_cursor = tools.last().map(|tool| URL_SAFE_NO_PAD.encode(&*tool.name));
-        }
+        let (tools, more) = listing.page(&seen, after.transpose()?.as_deref(), PAGE);
+        let last = tools.last().map(|tool| URL_SAFE_NO_PAD.encode(&*tool.name));
+        let mut result = ListToolsResult::with_all_items(tools);
+        result.next_cursor = last.filter(|_| more);
         Ok(result)
     }
 
@@ -206,11 +232,14 @@ impl ServerHandler for Handler {
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
         let shared = self.endpoint.shared().ok()?;
-        self.endpoint.listing(&shared).tool(name).cloned()
+        let listing = self.endpoint.listing(&shared);
+        let entry = listing.find(name)?;
+        let seen = self.endpoint.saw(&entry.tool);
+        seen.then(|| listing.tool(name).cloned()).flatten()
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        let Ok(mut watch) = Watch::new(&self.endpoint) else {
+        let Ok(mut watch) = Watch::new(&self.endpoint).await else {
             return;
         };
         let (endpoint, closed) = (self.endpoint.clone(), self.closed.clone());
@@ -245,7 +274,7 @@ impl ServerHandler for Handler {
             let message = "too many subscriptions are open: close some or try later";
             return Err(ErrorData::internal_error(message, None));
         };
-        let mut watch = Watch::new(&self.endpoint)?;
+        let mut watch = Watch::new(&self.endpoint).await?;
         let stop = shared.mcp.stop.clone();
         drop(shared);
         let news = async {

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::directory::{Directory, FunctionSummary};
+use crate::gateway::auth::Visible;
 
 /// Endpoints whose lists are kept; when there are more, all are made anew.
 const KEPT: usize = 4096;
@@ -81,13 +82,41 @@ impl Listing {
         self.tools.get(self.by_name.get(name)?.index)
     }
 
-    /// The functions after the one named `after`, at most `most`, and whether there are more.
-    pub(super) fn page(&self, after: Option<&str>, most: usize) -> (&[Tool], bool) {
+    /// The functions of the tools that somebody sees.
+    pub(super) fn visible(&self, seen: &Visible) -> Vec<Tool> {
+        self.tools
+            .iter()
+            .filter(|tool| self.is_seen(tool, seen))
+            .cloned()
+            .collect()
+    }
+
+    /// Of the functions that somebody sees, those after the one named `after`, at most `most`, and whether
+    /// there are more.
+    pub(super) fn page(
+        &self,
+        seen: &Visible,
+        after: Option<&str>,
+        most: usize,
+    ) -> (Vec<Tool>, bool) {
         let start = after.map_or(0, |after| {
             self.tools.partition_point(|tool| &*tool.name <= after)
         });
-        let rest = &self.tools[start..];
-        (&rest[..rest.len().min(most)], rest.len() > most)
+        let mut rest = self.tools[start..]
+            .iter()
+            .filter(|tool| self.is_seen(tool, seen));
+        let page = rest.by_ref().take(most).cloned().collect();
+        (page, rest.next().is_some())
+    }
+
+    fn is_seen(&self, tool: &Tool, seen: &Visible) -> bool {
+        match seen {
+            Visible::All => true,
+            Visible::Only(_) => {
+                let entry = self.by_name.get(&*tool.name);
+                entry.is_some_and(|entry| seen.has(&entry.tool))
+            }
+        }
     }
 
     fn is_current(&self) -> bool {
@@ -179,17 +208,17 @@ mod tests {
     fn pages_follow_names_so_that_changes_between_them_do_no_harm() {
         let all = listing(&["a", "b", "c"]);
         let names = |page: &[Tool]| page.iter().map(|t| t.name.to_string()).collect::<Vec<_>>();
-        let (page, more) = all.page(None, 2);
+        let (page, more) = all.page(&Visible::All, None, 2);
         assert_eq!(
-            (names(page), more),
+            (names(&page), more),
             (vec!["a".to_owned(), "b".to_owned()], true)
         );
-        let (page, more) = all.page(Some("b"), 2);
-        assert_eq!((names(page), more), (vec!["c".to_owned()], false));
+        let (page, more) = all.page(&Visible::All, Some("b"), 2);
+        assert_eq!((names(&page), more), (vec!["c".to_owned()], false));
         let fewer = listing(&["a", "c"]);
-        let (page, more) = fewer.page(Some("b"), 2);
-        assert_eq!((names(page), more), (vec!["c".to_owned()], false));
-        assert!(all.page(Some("z"), 2).0.is_empty());
+        let (page, more) = fewer.page(&Visible::All, Some("b"), 2);
+        assert_eq!((names(&page), more), (vec!["c".to_owned()], false));
+        assert!(all.page(&Visible::All, Some("z"), 2).0.is_empty());
     }
 
     #[test]

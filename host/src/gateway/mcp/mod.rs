@@ -102,44 +102,59 @@ pub(super) async fn serve(
     request: Request<Body>,
     from: IpAddr,
 ) -> Response {
-    let entered = match shared.enter(tenant, request.headers(), from) {
-        Ok(entered) => entered,
+    let visitor = match shared.visit(tenant, request.headers(), from).await {
+        Ok(visitor) => visitor,
         Err(problem) => return problem.into_response(),
     };
     let tool = match tool.map(str::parse::<Name>).transpose() {
         Ok(tool) => tool,
         Err(_) => return no_tool(tool),
     };
-    if let Some(name) = &tool
-        && !shared
-            .host
-            .directory()
-            .view(&entered.tenant)
-            .tools
-            .contains_key(name)
-    {
-        return no_tool(Some(name.as_str()));
-    }
-    let endpoint = Arc::new(Endpoint {
-        shared: Arc::downgrade(shared),
-        tenant: entered.tenant,
+    let endpoint = Arc::new(Endpoint::new(
+        Arc::downgrade(shared),
+        visitor.tenant,
         tool,
-        identity: entered.identity,
-    });
+        visitor.identity,
+    ));
     if request.method() != Method::POST {
-        return Box::pin(hand_over(shared, endpoint, request)).await;
+        return match enter(shared, &endpoint).await {
+            Ok(()) => Box::pin(hand_over(shared, endpoint, request)).await,
+            Err(problem) => problem.into_response(),
+        };
     }
     let (parts, body) = request.into_parts();
     let body = match shared.read(body).await {
         Ok(body) => body,
         Err(response) => return response,
     };
-    match fast::answer(shared, &endpoint, &parts.headers, &body).await {
+    // An ordinary call asks for the permission that it needs, and for no other.
+    if let fast::Answer::Done(response) = fast::call(shared, &endpoint, &parts.headers, &body).await
+    {
+        return response;
+    }
+    if let Err(problem) = enter(shared, &endpoint).await {
+        return problem.into_response();
+    }
+    match fast::notice(shared, &endpoint, &parts.headers, &body) {
         fast::Answer::Done(response) => response,
         fast::Answer::Unusual => {
             let request = Request::from_parts(parts, Body::new(Full::new(body)));
             Box::pin(hand_over(shared, endpoint, request)).await
         }
+    }
+}
+
+/// Lets somebody in who may use anything of what the endpoint offers, or list it.
+async fn enter(shared: &Shared, endpoint: &Endpoint) -> Result<(), Problem> {
+    endpoint
+        .look(shared)
+        .await
+        .map_err(|why| Problem::refused(&endpoint.tenant, why))?;
+    match &endpoint.tool {
+        Some(tool) if !endpoint.has(shared, tool) => {
+            Err(Problem::not_found(format!("no tool {:?}", tool.as_str())))
+        }
+        _ => Ok(()),
     }
 }
 

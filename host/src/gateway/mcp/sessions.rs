@@ -71,10 +71,9 @@ impl Sessions {
     /// Whether a caller may open one more session.
     pub(super) fn has_room(&self, endpoint: &Endpoint) -> bool {
         let table = self.table.lock();
-        let name = endpoint.identity.name();
         let own = table
             .values()
-            .filter(|s| s.endpoint.identity.name() == name)
+            .filter(|s| s.endpoint.identity.name() == endpoint.identity.name())
             .count();
         table.len() < self.most && own < self.most_per_principal
     }

@@ -115,6 +115,7 @@ impl From<Problem> for Failure {
         let retry = problem.retry_after.is_some();
         let mut failure = Self::new(problem.status, retry, &problem.code, problem.message);
         failure.retry_after = problem.retry_after;
+        failure.error.denial = problem.denial;
         if problem.status == StatusCode::UNAUTHORIZED {
             failure.authenticate = Some(HeaderValue::from_static("Bearer realm=\"ringfence\""));
         }

@@ -28,8 +28,10 @@ use ringfence_api::Name;
 
 use self::error::Failure;
 use self::wire::ChatRequest;
+use super::auth::Permission;
 use super::respond::Problem;
-use super::shared::{Entered, Shared};
+use super::shared::{Shared, Visitor};
+
 use crate::session::valid_session_name;
 
 /// Header that names the conversation.
@@ -43,18 +45,18 @@ pub(super) async fn serve(
     request: Request<Body>,
     from: IpAddr,
 ) -> Response {
-    let entered = match shared.enter(tenant, request.headers(), from) {
-        Ok(entered) => entered,
+    let visitor = match shared.visit(tenant, request.headers(), from).await {
+        Ok(visitor) => visitor,
         Err(problem) => return refuse(problem),
     };
     let method = request.method();
     match rest {
-        "chat/completions" if method == Method::POST => chat(shared, entered, request).await,
+        "chat/completions" if method == Method::POST => chat(shared, visitor, request).await,
         "chat/completions" => Problem::method("POST"),
-        "models" if method == Method::GET => models::list(shared, &entered.tenant),
+        "models" if method == Method::GET => models::list(shared, &visitor).await,
         "models" => Problem::method("GET"),
         _ => match rest.strip_prefix("models/") {
-            Some(id) if method == Method::GET => models::one(shared, &entered.tenant, id),
+            Some(id) if method == Method::GET => models::one(shared, &visitor, id).await,
             Some(_) => Problem::method("GET"),
             None => Failure::not_found(format!(
                 "there is no /v1/{rest} here: use /v1/chat/completions or /v1/models"
@@ -87,15 +89,23 @@ impl Target {
             .ok()
             .map(Target::Agent)
     }
+
+    /// What asking it takes.
+    fn permission(&self) -> Permission {
+        match self {
+            Target::Agent(name) => Permission::run(name),
+            Target::Model(name) => Permission::call_model(name),
+        }
+    }
 }
 
-async fn chat(shared: &Arc<Shared>, entered: Entered, request: Request<Body>) -> Response {
+async fn chat(shared: &Arc<Shared>, visitor: Visitor, request: Request<Body>) -> Response {
     let (parts, body) = request.into_parts();
     let body = match shared.read(body).await {
         Ok(body) => body,
         Err(response) => return response,
     };
-    match answer(shared, &entered, &parts.headers, &body).await {
+    match answer(shared, &visitor, &parts.headers, &body).await {
         Ok(response) => response,
         Err(failure) => failure.into_response(),
     }
@@ -103,7 +113,7 @@ async fn chat(shared: &Arc<Shared>, entered: Entered, request: Request<Body>) ->
 
 async fn answer(
     shared: &Arc<Shared>,
-    entered: &Entered,
+    visitor: &Visitor,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Response, Failure> {
@@ -116,8 +126,9 @@ async fn answer(
     request.check()?;
     let unknown = || Failure::no_model(&request.model);
     let target = Target::of(&request.model).ok_or_else(unknown)?;
-    let view = shared.host.directory().view(&entered.tenant);
-    let (mut context, in_flight) = shared.begin(&entered.tenant, &entered.identity);
+    let permit = visitor.permit(target.permission()).await?;
+    let view = shared.host.directory().view(&visitor.tenant);
+    let (mut context, in_flight) = shared.begin(permit);
     context.session = session(headers)?;
     match target {
         Target::Agent(name) if view.agents.contains_key(&name) => {

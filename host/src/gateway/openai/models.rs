@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::Target;
 use super::error::Failure;
-use crate::gateway::respond::json;
-use crate::gateway::shared::Shared;
+use crate::gateway::auth::{AGENTS, MODELS, Permission};
+use crate::gateway::respond::{Problem, json};
+use crate::gateway::shared::{Shared, Visitor};
 
 #[derive(Serialize)]
 struct List<'a> {
@@ -34,32 +35,58 @@ fn model(id: String, tenant: &TenantName) -> Model<'_> {
     }
 }
 
-/// All of a tenant.
-pub(super) fn list(shared: &Shared, tenant: &TenantName) -> Response {
-    let view = shared.host.directory().view(tenant);
-    let agents = view.agents.keys().map(|name| name.to_string());
-    let models = view.models.keys().map(|name| format!("model/{name}"));
-    let data = agents.chain(models).map(|id| model(id, tenant)).collect();
-    json(
-        StatusCode::OK,
-        &List {
-            object: "list",
-            data,
-        },
-    )
+/// All of a tenant that somebody may use.
+pub(super) async fn list(shared: &Shared, visitor: &Visitor) -> Response {
+    match ids(shared, visitor).await {
+        Ok(ids) => {
+            let data = ids.into_iter().map(|id| model(id, &visitor.tenant));
+            let list = List {
+                object: "list",
+                data: data.collect(),
+            };
+            json(StatusCode::OK, &list)
+        }
+        Err(problem) => super::refuse(problem),
+    }
+}
+
+async fn ids(shared: &Shared, visitor: &Visitor) -> Result<Vec<String>, Problem> {
+    let view = shared.host.directory().view(&visitor.tenant);
+    let agents = || view.agents.keys().cloned().collect();
+    let models = || view.models.keys().cloned().collect();
+    let agents = visitor.sees("run", AGENTS, agents).await?;
+    let models = visitor.sees("call", MODELS, models).await?;
+    if agents.is_none() && models.is_none() {
+        // Nothing to use: only who may list what there is may know that there is such a tenant.
+        let of_agents = visitor.permit(Permission::all("list", AGENTS)).await;
+        if of_agents.is_err() {
+            visitor.permit(Permission::all("list", MODELS)).await?;
+        }
+    }
+    let agents = view.agents.keys().filter(|name| agents.has(name));
+    let models = view.models.keys().filter(|name| models.has(name));
+    Ok(agents
+        .map(ToString::to_string)
+        .chain(models.map(|name| format!("model/{name}")))
+        .collect())
 }
 
 /// One of a tenant. The `/` of an id may come percent-encoded, as the clients send it.
-pub(super) fn one(shared: &Shared, tenant: &TenantName, id: &str) -> Response {
+pub(super) async fn one(shared: &Shared, visitor: &Visitor, id: &str) -> Response {
     let id = id.replace("%2F", "/").replace("%2f", "/");
-    let view = shared.host.directory().view(tenant);
-    let known = match Target::of(&id) {
-        Some(Target::Agent(name)) => view.agents.contains_key(&name),
-        Some(Target::Model(name)) => view.models.contains_key(&name),
-        None => false,
+    let Some(target) = Target::of(&id) else {
+        return Failure::no_model(&id).into_response();
+    };
+    if let Err(problem) = visitor.permit(target.permission()).await {
+        return super::refuse(problem);
+    }
+    let view = shared.host.directory().view(&visitor.tenant);
+    let known = match target {
+        Target::Agent(name) => view.agents.contains_key(&name),
+        Target::Model(name) => view.models.contains_key(&name),
     };
     if known {
-        json(StatusCode::OK, &model(id, tenant))
+        json(StatusCode::OK, &model(id, &visitor.tenant))
     } else {
         Failure::no_model(&id).into_response()
     }

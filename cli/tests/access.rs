@@ -1,0 +1,13 @@
+//! Who may do what with a host of a cluster: real service accounts with tokens of the API server, the chart's
+//! own roles, the real binary under its own account.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
+
+#[path = "access/callers.rs"]
+mod callers;
+#[path = "access/fixture.rs"]
+mod fixture;
