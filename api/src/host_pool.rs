@@ -5,12 +5,10 @@ use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Isolation, Name};
+use crate::{HostsSpec, Isolation, Name};
 
 /// A set of hosts, and whose instances they take.
-#[derive(
-    Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema, CustomResource,
-)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(
     group = "ringfence.dev",
     version = "v1alpha1",
@@ -23,6 +21,11 @@ use crate::{Isolation, Name};
     crates(kube_core = "::kube_core"),
     printcolumn(name = "Hosts", type_ = "integer", json_path = ".status.hosts"),
     printcolumn(name = "Ready", type_ = "integer", json_path = ".status.readyHosts"),
+    printcolumn(
+        name = "Deployed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Deployed\")].reason"
+    ),
     printcolumn(name = "Isolation", type_ = "string", json_path = ".spec.isolation"),
     printcolumn(
         name = "Age",
@@ -40,6 +43,10 @@ pub struct HostPoolSpec {
     /// ceilings ask for.
     #[serde(default)]
     pub isolation: Isolation,
+    /// How the operator runs the hosts of the pool, as Pods in its own namespace. Where absent it runs none:
+    /// somebody else starts `ringfence host --pool NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<HostsSpec>,
 }
 
 /// What the operator says about a pool.
@@ -49,7 +56,7 @@ pub struct HostPoolStatus {
     /// Generation that the rest is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: at least one host is.
+    /// `Ready`: at least one host is. `Deployed`: the Pods are as `spec.hosts` has them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -20,6 +20,7 @@ mod endpoint;
 mod grant;
 mod host;
 mod host_pool;
+mod hosts;
 mod instance;
 mod limits;
 mod manifest;
@@ -60,6 +61,7 @@ pub use grant::{
 };
 pub use host::{ArtifactStatus, HOST_LEASE_LABEL, Host, HostSpec, HostStatus, Resources};
 pub use host_pool::{HostPool, HostPoolSpec, HostPoolStatus};
+pub use hosts::{AutoscalingSpec, HostResources, HostsSpec, POOL_LABEL, Spread};
 pub use instance::{
     Instance, InstanceSpec, InstanceStatus, KIND_LABEL, NAME_LABEL, Pinned, Workload,
 };

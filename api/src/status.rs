@@ -16,6 +16,8 @@ pub mod condition {
     pub const ASKS_GRANTED: &str = "AsksGranted";
     /// An instance has a host.
     pub const SCHEDULED: &str = "Scheduled";
+    /// The Pods of a pool are as its `spec.hosts` has them.
+    pub const DEPLOYED: &str = "Deployed";
     /// A host has little memory left and takes no further instances.
     pub const MEMORY_PRESSURE: &str = "MemoryPressure";
 }

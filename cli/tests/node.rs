@@ -190,6 +190,7 @@ async fn agents_are_served_where_they_are_placed_and_move_when_a_host_leaves() {
     let settings = Settings {
         namespace: SYSTEM.to_owned(),
         identity: "operator".to_owned(),
+        hosts: None,
     };
     let operator = tokio::spawn(run(
         client,

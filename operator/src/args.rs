@@ -27,6 +27,15 @@ pub enum Command {
         /// Where to serve /healthz, /readyz and /metrics.
         #[arg(long, default_value = "127.0.0.1:8081")]
         listen: SocketAddr,
+        /// Image of `ringfence` for the hosts of pools; without it, the operator runs no hosts.
+        #[arg(long)]
+        host_image: Option<String>,
+        /// When nodes pull that image.
+        #[arg(long, default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
+        host_image_pull_policy: String,
+        /// Service account of the hosts of pools.
+        #[arg(long, default_value = "ringfence-host")]
+        host_service_account: String,
     },
     /// Prints the CustomResourceDefinitions as YAML, to be applied before anything else.
     Crds {

@@ -22,6 +22,7 @@ pub mod key;
 pub mod leader;
 pub mod liveness;
 pub mod metrics;
+pub mod pool;
 pub mod queue;
 pub mod run;
 pub mod scheduler;

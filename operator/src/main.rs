@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use anyhow::Context as _;
 use clap::Parser as _;
 use ringfence_operator::args::{Args, Command};
+use ringfence_operator::pool::HostSettings;
 use ringfence_operator::{crds, http, metrics::Metrics, run};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,6 +28,9 @@ async fn main() -> anyhow::Result<()> {
             namespace,
             identity,
             listen,
+            host_image,
+            host_image_pull_policy,
+            host_service_account,
         } => {
             tracing_subscriber::fmt()
                 .with_env_filter(
@@ -52,6 +56,11 @@ async fn main() -> anyhow::Result<()> {
             let settings = run::Settings {
                 namespace,
                 identity,
+                hosts: host_image.map(|image| HostSettings {
+                    image,
+                    pull_policy: host_image_pull_policy,
+                    service_account: host_service_account,
+                }),
             };
             let ended = run::run(client, settings, metrics, stop).await;
             serving.abort();

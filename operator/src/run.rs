@@ -6,6 +6,7 @@ use crate::controller::Operator;
 use crate::error::Error;
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
+use crate::pool::HostSettings;
 use crate::watch;
 
 /// Name of the Lease over which operators elect their leader.
@@ -18,6 +19,8 @@ pub struct Settings {
     pub namespace: String,
     /// What tells this operator from others: the name of its Pod.
     pub identity: String,
+    /// What hosts of pools are run with. Without it the operator runs none, whatever pools ask for.
+    pub hosts: Option<HostSettings>,
 }
 
 /// Watches at once, so that taking over is quick; works as soon as it leads; ends when `stop` does, and
@@ -31,7 +34,10 @@ pub async fn run(
     metrics: Metrics,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let operator = Operator::new(client.clone(), metrics.clone(), &settings.identity);
+    let mut operator = Operator::new(client.clone(), metrics.clone(), &settings.identity);
+    if let Some(hosts) = settings.hosts {
+        operator = operator.with_hosts(&settings.namespace, hosts);
+    }
     let seen = watch::start(&client, &settings.namespace);
     let mut listed = operator.listen(seen);
     let mut candidate = Candidate::new(

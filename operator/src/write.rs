@@ -5,7 +5,8 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective};
+use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource};
 use ringfence_api::{API_VERSION, Instance, Name, Pinned};
 use serde::Serialize;
@@ -161,6 +162,57 @@ impl Writer {
             Err(error) if error.code() == Some(404) => Ok(None),
             written => written.map(Some),
         }
+    }
+
+    /// Applies an object of one of Kubernetes' own kinds. Fields that it does not know are refused.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn apply(
+        &self,
+        api: &Api<DynamicObject>,
+        kind: &str,
+        name: &str,
+        object: &serde_json::Value,
+    ) -> Result<DynamicObject, Error> {
+        let mut params = PatchParams::apply(FIELD_MANAGER).force();
+        params.field_validation = Some(ValidationDirective::Strict);
+        let patch = Patch::Apply(object);
+        let action = format!("apply {kind} {name}");
+        self.send(Verb::Patch, action, api.patch(name, &params, &patch))
+            .await
+    }
+
+    /// Deletes an object, and what it owns afterwards; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn remove(
+        &self,
+        api: &Api<DynamicObject>,
+        kind: &str,
+        name: &str,
+        uid: Option<String>,
+    ) -> Result<(), Error> {
+        let mut params = DeleteParams::background();
+        // Never another object that has taken the name meanwhile.
+        params.preconditions = uid.map(|uid| Preconditions {
+            uid: Some(uid),
+            resource_version: None,
+        });
+        let action = format!("delete {kind} {name}");
+        match self
+            .send(Verb::Delete, action, api.delete(name, &params))
+            .await
+        {
+            Err(error) if !matches!(error.code(), Some(404 | 409)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The interface of a kind's objects in a namespace.
+    pub fn dynamic(&self, namespace: &str, resource: &ApiResource) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, resource)
     }
 
     /// The typed interface of a namespace's objects.

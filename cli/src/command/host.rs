@@ -90,7 +90,8 @@ pub async fn run(args: HostArgs) -> Result<()> {
     let membership = Membership {
         name: args.name,
         pool: args.pool,
-        zone: args.zone,
+        // Empty in a Pod whose node has none.
+        zone: args.zone.filter(|zone| !zone.is_empty()),
         namespace: args.namespace,
         allocatable: Resources {
             memory_bytes: args.memory_bytes,

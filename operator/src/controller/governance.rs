@@ -81,9 +81,17 @@ async fn pool(operator: &Operator, name: &Name) -> Result<(), Error> {
         ),
         _ => Verdict::yes(condition::READY, "Ready", "it takes instances"),
     };
+    let deployed = operator
+        .pools
+        .as_ref()
+        .and_then(|pools| pools.deployed(&pool));
     let status = HostPoolStatus {
         observed_generation: generation,
-        conditions: vec![verdict.since(&before.conditions, generation, Timestamp::now())],
+        conditions: [Some(verdict), deployed]
+            .into_iter()
+            .flatten()
+            .map(|verdict| verdict.since(&before.conditions, generation, Timestamp::now()))
+            .collect(),
         hosts,
         ready_hosts,
     };

@@ -3,6 +3,7 @@
 mod binder;
 mod governance;
 mod intake;
+mod pools;
 mod workloads;
 
 use std::sync::Arc;
@@ -18,9 +19,11 @@ use tokio::task::JoinSet;
 use crate::index::{Change, Dirty, Index};
 use crate::key::WorkloadId;
 use crate::metrics::Metrics;
+use crate::pool::HostSettings;
 use crate::queue::Queue;
 use crate::watch::Seen;
 use crate::write::{FIELD_MANAGER, Writer};
+use pools::Pools;
 
 /// Agents and tools that are worked on at the same time.
 const WORKERS: usize = 16;
@@ -44,6 +47,8 @@ pub struct Operator {
     writer: Writer,
     recorder: Recorder,
     metrics: Metrics,
+    /// What there is of the pools whose hosts this operator runs.
+    pools: Option<Arc<Pools>>,
 }
 
 impl Operator {
@@ -61,7 +66,15 @@ impl Operator {
             writer: Writer::new(client.clone(), metrics.clone()),
             recorder: Recorder::new(client, reporter),
             metrics,
+            pools: None,
         }
+    }
+
+    /// Runs the hosts of pools that ask for it, in `namespace`.
+    #[must_use]
+    pub fn with_hosts(mut self, namespace: &str, settings: HostSettings) -> Self {
+        self.pools = Some(Arc::new(Pools::new(namespace, settings)));
+        self
     }
 
     /// Takes in what the watches tell, for ever. The value becomes true once everything that was there
@@ -80,6 +93,9 @@ impl Operator {
         }
         tasks.spawn(governance::run(self.clone()));
         tasks.spawn(binder::run(self.clone()));
+        if let Some(pools) = &self.pools {
+            tasks.spawn(pools::run(self.clone(), pools.clone()));
+        }
         self.placing.notify_one();
         tasks
     }
@@ -94,6 +110,9 @@ impl Operator {
     fn look_at(&self, dirty: Dirty) {
         for id in dirty.workloads {
             self.workloads.add(id);
+        }
+        if let Some(pools) = &self.pools {
+            dirty.pools.iter().for_each(|pool| pools.look_at(pool));
         }
         let ceilings = dirty.ceilings.into_iter().map(Governed::Ceiling);
         let pools = dirty.pools.into_iter().map(Governed::Pool);

@@ -20,7 +20,7 @@ use crate::key::{InstanceKey, WorkloadId, WorkloadKind};
 use crate::scheduler::{Cluster, InstanceState};
 use crate::workload::Object;
 use hosts::Hosts;
-use version::newer;
+pub(crate) use version::newer;
 
 /// Something that was seen.
 #[derive(Debug, Clone)]

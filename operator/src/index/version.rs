@@ -5,7 +5,7 @@ use kube::api::ObjectMeta;
 /// Whether `seen` takes the place of `known`: it is another object of that name, or a later version.
 /// Resource versions of one object may be compared as numbers (Kubernetes 1.35, KEP-5504; every version
 /// before it did so too). Where they are none, the one that was seen last counts.
-pub(super) fn newer(seen: &ObjectMeta, known: &ObjectMeta) -> bool {
+pub(crate) fn newer(seen: &ObjectMeta, known: &ObjectMeta) -> bool {
     if seen.uid != known.uid {
         return true;
     }

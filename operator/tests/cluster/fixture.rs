@@ -27,6 +27,7 @@ impl Running {
         let settings = Settings {
             namespace: SYSTEM.to_owned(),
             identity: identity.to_owned(),
+            hosts: None,
         };
         let of_thread = metrics.clone();
         let thread = std::thread::spawn(move || {
