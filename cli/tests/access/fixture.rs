@@ -53,6 +53,7 @@ impl Cluster {
         let settings = Settings {
             namespace: SYSTEM.to_owned(),
             identity: "operator".to_owned(),
+            hosts: None,
         };
         let client = client(account).await;
         let operator = tokio::spawn(async move {

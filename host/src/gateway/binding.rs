@@ -28,7 +28,6 @@ pub struct Binding {
     pub(super) listener: TcpListener,
     pub(super) address: SocketAddr,
     pub(super) doors: Doors,
-    pub(super) hosts: Vec<String>,
 }
 
 /// Who may talk to a gateway.
@@ -70,7 +69,6 @@ impl Binding {
             listener,
             address,
             doors: Doors::Local,
-            hosts: Vec::new(),
         })
     }
 
@@ -100,16 +98,7 @@ impl Binding {
             listener,
             address,
             doors,
-            hosts: Vec::new(),
         })
-    }
-
-    /// Adds names under which clients reach the gateway (`NAME` or `NAME:PORT`). The loopback names and
-    /// the address itself are always known; a request for any other name is refused.
-    #[must_use]
-    pub fn reached_as(mut self, hosts: impl IntoIterator<Item = String>) -> Self {
-        self.hosts.extend(hosts);
-        self
     }
 
     /// The address that is listened on.

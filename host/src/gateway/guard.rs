@@ -1,7 +1,9 @@
-//! Guards against web pages that reach for a service of the visitor's own machine: the `Host` of every
-//! request has to be a known name (else DNS rebinding would make a page same-origin with us), and an
-//! `Origin`, which browsers send, has to be allowed. There is no CORS: no response carries a header
-//! that would let another origin read it.
+//! Guards against web pages that reach for a service of the visitor's own machine. Where everybody on this
+//! machine is served, the `Host` of a request has to be a name of this machine, else DNS rebinding would make a
+//! page same-origin with us. Where every caller has to authenticate, a page has nothing to show, and the gateway
+//! is reached under names that it cannot know: a Service's, a load balancer's, a Pod's address. An `Origin`, which
+//! browsers send, has to be allowed either way. There is no CORS: no response carries a header that would let
+//! another origin read it.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -74,32 +76,17 @@ pub(super) enum Refusal {
     ForeignOrigin,
 }
 
-/// A name of the gateway; without a port, it is known on every port.
-#[derive(Debug)]
-struct KnownHost {
-    host: String,
-    port: Option<u16>,
-}
-
 /// The names and origins that are known.
 #[derive(Debug)]
 pub(super) struct Guard {
-    hosts: Vec<KnownHost>,
+    /// Any name where there are none.
+    hosts: Option<Vec<String>>,
     origins: Vec<Origin>,
 }
 
 impl Guard {
-    pub(super) fn new(address: SocketAddr, names: &[String], origins: Vec<Origin>) -> Self {
-        let hosts = host_names(address, names)
-            .iter()
-            .filter_map(|name| {
-                let (host, port) = split_port(name)?;
-                Some(KnownHost {
-                    host: host.to_ascii_lowercase(),
-                    port,
-                })
-            })
-            .collect();
+    /// Knows only these names, or any.
+    pub(super) fn new(hosts: Option<Vec<String>>, origins: Vec<Origin>) -> Self {
         Self { hosts, origins }
     }
 
@@ -126,11 +113,9 @@ impl Guard {
             .transpose()?;
         let host = from_line.or(from_header).ok_or(Refusal::BadHost)?;
         for authority in [from_line, from_header].into_iter().flatten() {
-            let (name, port) = split_port(authority).ok_or(Refusal::BadHost)?;
-            let known = self.hosts.iter().any(|known| {
-                known.host.eq_ignore_ascii_case(name) && known.port.is_none_or(|p| port == Some(p))
-            });
-            if !known {
+            let (name, _) = split_port(authority).ok_or(Refusal::BadHost)?;
+            let known = |hosts: &Vec<String>| hosts.iter().any(|h| h.eq_ignore_ascii_case(name));
+            if !self.hosts.as_ref().is_none_or(known) {
                 return Err(Refusal::UnknownHost);
             }
         }
@@ -164,19 +149,16 @@ impl Guard {
     }
 }
 
-/// Every name of a gateway that listens on `address` and is also reached as `names`.
-pub(super) fn host_names(address: SocketAddr, names: &[String]) -> Vec<String> {
+/// Every name of a gateway that only this machine reaches, on `address`.
+pub(super) fn local_names(address: SocketAddr) -> Vec<String> {
     let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "[::1]"]
         .map(str::to_owned)
         .to_vec();
-    let ip = address.ip().to_canonical();
-    if !ip.is_unspecified() && !ip.is_loopback() {
-        hosts.push(match ip {
-            std::net::IpAddr::V4(ip) => ip.to_string(),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        });
-    }
-    hosts.extend(names.iter().cloned());
+    // Another loopback address than the usual one.
+    hosts.push(match address.ip().to_canonical() {
+        std::net::IpAddr::V4(ip) => ip.to_string(),
+        std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+    });
     hosts
 }
 
@@ -186,11 +168,8 @@ mod tests {
 
     fn guard() -> Guard {
         let origins = vec!["https://app.example.com".parse().unwrap()];
-        Guard::new(
-            "127.0.0.1:8080".parse().unwrap(),
-            &["tools.example.com".to_owned()],
-            origins,
-        )
+        let names = local_names("127.0.0.2:8080".parse().unwrap());
+        Guard::new(Some(names), origins)
     }
 
     fn check(pairs: &[(&str, &str)]) -> Result<(), Refusal> {
@@ -211,7 +190,7 @@ mod tests {
             "LOCALHOST:1",
             "127.0.0.1:8080",
             "[::1]:9",
-            "tools.example.com",
+            "127.0.0.2:8080",
         ] {
             assert_eq!(check(&[("host", good)]), Ok(()), "{good}");
         }
@@ -228,6 +207,25 @@ mod tests {
             check(&[("host", "localhost"), ("host", "localhost")]),
             Err(Refusal::BadHost)
         );
+    }
+
+    #[test]
+    fn any_name_will_do_where_callers_authenticate_but_not_any_origin() {
+        let guard = Guard::new(None, Vec::new());
+        let check = |host: &'static str, origin: Option<&'static str>| {
+            let origin = origin.map(|origin| (ORIGIN, HeaderValue::from_static(origin)));
+            let host = (HOST, HeaderValue::from_static(host));
+            let headers = std::iter::once(host).chain(origin).collect();
+            guard.check(&Uri::from_static("/x"), &headers)
+        };
+        assert_eq!(
+            check("ringfence-default.ringfence-system:7070", None),
+            Ok(())
+        );
+        assert_eq!(check("10.0.0.7:7070", None), Ok(()));
+        assert_eq!(check("::1", None), Err(Refusal::BadHost));
+        let foreign = Some("http://evil.example");
+        assert_eq!(check("tools.example", foreign), Err(Refusal::ForeignOrigin));
     }
 
     #[test]

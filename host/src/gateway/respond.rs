@@ -139,7 +139,7 @@ impl From<Refusal> for Problem {
             Refusal::UnknownHost => Self::new(
                 StatusCode::FORBIDDEN,
                 "unknown-host",
-                "this gateway is not reached under that name: add it to the gateway's host names",
+                "without authentication this gateway is reached as localhost only: give it API keys",
             ),
             Refusal::ForeignOrigin => Self::new(
                 StatusCode::FORBIDDEN,

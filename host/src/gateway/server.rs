@@ -21,8 +21,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::auth::Authenticator;
-use super::binding::Binding;
-use super::guard::{Guard, host_names};
+use super::binding::{Binding, Doors};
+use super::guard::{Guard, local_names};
 use super::mcp::Mcp;
 use super::respond::Problem;
 use super::route::Route;
@@ -51,11 +51,14 @@ impl Gateway {
     ///
     /// The gateway answers `/readyz` with 503 until [`Gateway::loaded`] is set.
     pub fn new(host: Host, binding: Binding, settings: Settings, rest: axum::Router) -> Self {
-        let guard = Guard::new(binding.address, &binding.hosts, settings.origins.clone());
+        let names = match binding.doors {
+            Doors::Local => Some(local_names(binding.address)),
+            Doors::Keys(_) | Doors::Cluster { .. } => None,
+        };
+        let guard = Guard::new(names.clone(), settings.origins.clone());
         let stop = CancellationToken::new();
-        let mcp_hosts = host_names(binding.address, &binding.hosts);
         let shared = Arc::new_cyclic(|shared| Shared {
-            mcp: Mcp::new(shared.clone(), &settings, mcp_hosts),
+            mcp: Mcp::new(shared.clone(), &settings, names),
             auth: Authenticator::new(binding.doors.clone()),
             ready: Arc::new(AtomicBool::new(false)),
             calls: TaskTracker::new(),

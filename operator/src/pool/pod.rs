@@ -109,6 +109,7 @@ fn arguments(pool: &str, hosts: &HostsSpec, namespace: &str) -> Vec<String> {
         ),
         format!("--cpu-millis={}", resources.cpu_millis),
         "--log=json".to_owned(),
+        "--authenticate=kubernetes".to_owned(),
     ];
     arguments.extend(hosts.sandboxes.map(|count| format!("--sandboxes={count}")));
     let keys = hosts.api_keys_secret.iter();

@@ -50,9 +50,15 @@ pub(super) struct Mcp {
 }
 
 impl Mcp {
-    /// `hosts` are the names that the gateway is reached under.
-    pub(super) fn new(shared: Weak<Shared>, settings: &Settings, hosts: Vec<String>) -> Self {
+    /// `hosts` are the names that the gateway is reached under; any where there are none.
+    pub(super) fn new(
+        shared: Weak<Shared>,
+        settings: &Settings,
+        hosts: Option<Vec<String>>,
+    ) -> Self {
         let stop = CancellationToken::new();
+        // None of them means any to rmcp.
+        let hosts = hosts.unwrap_or_default();
         let mut config = StreamableHttpServerConfig::default().with_allowed_hosts(hosts);
         config.sse_keep_alive = Some(KEEP_ALIVE);
         // No stream can be resumed, so none asks to be.
