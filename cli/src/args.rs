@@ -3,7 +3,6 @@
 use clap::{Parser, Subcommand};
 
 use crate::authoring::{build::BuildArgs, new::NewArgs};
-use crate::client::Target;
 use crate::command::{
     apply::{ApplyArgs, DeleteArgs},
     artifact::{InspectArgs, PullArgs, PushArgs},
@@ -17,6 +16,7 @@ use crate::command::{
     serve::ServeArgs,
 };
 use crate::show::Format;
+use crate::target::Target;
 
 /// Runs AI agents and tools as WebAssembly components, each call in a fresh sandbox.
 ///
@@ -33,7 +33,7 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// Which host.
+    /// Which host or cluster.
     #[command(flatten)]
     pub target: Target,
     /// How results are printed

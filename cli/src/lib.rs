@@ -3,14 +3,16 @@
 pub mod args;
 pub mod authoring;
 pub mod client;
+pub mod cluster;
 pub mod command;
 pub mod exit;
+pub mod place;
+mod plugin;
 pub mod show;
+pub mod target;
 mod tls;
 
 use std::process::ExitCode;
-
-use clap::Parser as _;
 
 use crate::args::{Cli, Command};
 
@@ -19,11 +21,19 @@ pub const COMPILE_WORKER: &str = "compile-worker";
 
 /// Reads the command line, does what it says and turns the result into an exit code.
 pub fn run() -> ExitCode {
+    let program = plugin::Program::of(std::env::args_os().next().unwrap_or_default());
     let mut arguments = std::env::args().skip(1);
+    if program == plugin::Program::Completion {
+        return plugin::complete(&arguments.collect::<Vec<_>>());
+    }
     if arguments.next().as_deref() == Some(COMPILE_WORKER) {
         return ringfence_host::artifact::worker::main(arguments);
     }
-    match command(Cli::parse()) {
+    let cli = match program.parse() {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match command(cli, program) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Each cause once: some errors say their cause themselves.
@@ -40,7 +50,8 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn command(cli: Cli) -> anyhow::Result<()> {
+fn command(cli: Cli, program: plugin::Program) -> anyhow::Result<()> {
+    let plugin = program == plugin::Program::Kubectl;
     match cli.command {
         Command::Build(args) => return authoring::build::run(&args, cli.output),
         Command::New(args) => return authoring::new::run(&args, cli.output),
@@ -56,27 +67,27 @@ fn command(cli: Cli) -> anyhow::Result<()> {
             return tokio::runtime::Builder::new_multi_thread()
                 .enable_all()
                 .build()?
-                .block_on(command::host::run(*args));
+                .block_on(command::host::run(*args, cli.target.system_namespace));
         }
         _ => {}
     }
-    let client = client::Client::new(&cli.target)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        let place = place::Place::find(&cli.target, plugin).await?;
         match cli.command {
-            Command::Apply(args) => command::apply::apply(&client, args, cli.output).await,
-            Command::Get(args) => command::get::get(&client, args, cli.output).await,
-            Command::Describe(args) => command::get::describe(&client, args, cli.output).await,
-            Command::Delete(args) => command::apply::delete(&client, args, cli.output).await,
-            Command::Push(args) => command::artifact::push(&client, args, cli.output).await,
-            Command::Pull(args) => command::artifact::pull(&client, args, cli.output).await,
-            Command::Inspect(args) => command::artifact::inspect(&client, args, cli.output).await,
-            Command::Run(args) => command::run::run(&client, args, cli.output).await,
-            Command::Call(args) => command::call::run(&client, args, cli.output).await,
-            Command::Logs(args) => command::logs::run(&client, args, cli.output).await,
-            Command::Version => command::version::run(&client, cli.output).await,
+            Command::Apply(args) => command::apply::apply(&place, args, cli.output).await,
+            Command::Get(args) => command::get::get(&place, args, cli.output).await,
+            Command::Describe(args) => command::get::describe(&place, args, cli.output).await,
+            Command::Delete(args) => command::apply::delete(&place, args, cli.output).await,
+            Command::Push(args) => command::artifact::push(&place, args, cli.output).await,
+            Command::Pull(args) => command::artifact::pull(&place, args, cli.output).await,
+            Command::Inspect(args) => command::artifact::inspect(&place, args, cli.output).await,
+            Command::Run(args) => command::run::run(&place, args, cli.output).await,
+            Command::Call(args) => command::call::run(&place, args, cli.output).await,
+            Command::Logs(args) => command::logs::run(&place, args, cli.output).await,
+            Command::Version => command::version::run(&place, cli.output).await,
             // Done above, without a host.
             Command::Serve(_)
             | Command::Host(_)

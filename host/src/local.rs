@@ -238,7 +238,7 @@ impl LocalHost {
         tokio::spawn(retry_forever(control.clone(), background.clone()));
         let rest = rest::router(rest::RestState {
             host: host.clone(),
-            control: control.clone(),
+            control: Some(control.clone()),
         });
         let gateway = Gateway::new(host.clone(), binding, settings, rest);
         let address = gateway.address();

@@ -1,125 +1,104 @@
 //! Talking to a host: its REST API, with failures that say what to do next.
 
 mod events;
+mod proxy;
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::Args;
+use http::HeaderValue;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use ringfence_api::{Problem, TenantName};
 use serde::Deserialize;
 use serde_json::Value;
 
 pub use events::{ServerEvent, ServerEvents};
+pub use proxy::Proxy;
 
+use crate::cluster::Credential;
 use crate::exit::{Code, fail};
 
-/// Where a host listens when it is told nothing else.
-pub const DEFAULT_PORT: u16 = 7070;
-/// File in the data directory that says where its host listens.
-pub const ADDRESS_FILE: &str = "address";
+/// Header in which a gateway takes a credential beside `Authorization`.
+const API_KEY_HEADER: &str = "x-api-key";
 
-/// Which host, as whom, in which tenant.
-#[derive(Debug, Clone, Args)]
-pub struct Target {
-    /// URL of the host [default: the one that runs on this machine, else http://127.0.0.1:7070]
-    #[arg(
-        long,
-        global = true,
-        env = "RINGFENCE_HOST",
-        value_name = "URL",
-        help_heading = "Host"
-    )]
-    pub host: Option<String>,
-    /// API key
-    #[arg(
-        long,
-        global = true,
-        env = "RINGFENCE_API_KEY",
-        hide_env_values = true,
-        value_name = "KEY",
-        help_heading = "Host"
-    )]
-    pub api_key: Option<String>,
-    /// Tenant
-    #[arg(
-        long,
-        short = 't',
-        global = true,
-        env = "RINGFENCE_TENANT",
-        value_name = "NAME",
-        default_value = "default",
-        help_heading = "Host"
-    )]
-    pub tenant: TenantName,
-}
-
-/// The data directory of a host that is told nothing else.
-pub fn default_data_dir() -> PathBuf {
-    let folder = |name: &str| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .map(PathBuf::from)
-    };
-    folder("RINGFENCE_DATA_DIR")
-        .or_else(|| folder("XDG_DATA_HOME").map(|home| home.join("ringfence")))
-        .or_else(|| folder("HOME").map(|home| home.join(".local/share/ringfence")))
-        .unwrap_or_else(|| PathBuf::from(".ringfence"))
-}
-
-/// A host.
+/// The gateway of a host. Cheap to clone.
+#[derive(Clone)]
 pub struct Client {
+    way: Way,
     http: reqwest::Client,
     base: String,
-    key: Option<String>,
+    name: String,
+    key: Option<Key>,
     tenant: TenantName,
 }
 
+/// How requests get there.
+#[derive(Clone)]
+enum Way {
+    /// They are sent to the gateway itself.
+    Direct,
+    /// An API server passes them on.
+    Proxied(Proxy),
+}
+
+/// What a request is signed with.
+#[derive(Clone)]
+enum Key {
+    Bearer(String),
+    /// Of a proxy, which keeps `Authorization` for itself.
+    Header(HeaderValue),
+}
+
 impl Client {
-    /// A client of the host that the command line names.
-    pub fn new(target: &Target) -> Result<Self> {
-        let base = match &target.host {
-            Some(host) => host.trim_end_matches('/').to_owned(),
-            None => local_address(&default_data_dir())
-                .unwrap_or_else(|| format!("http://127.0.0.1:{DEFAULT_PORT}")),
-        };
+    /// A client of the host with this URL. `by` says how it was chosen.
+    ///
+    /// # Errors
+    /// It is not a URL.
+    pub fn new(url: &str, by: &str, key: Option<String>, tenant: TenantName) -> Result<Self> {
+        let base = url.trim_end_matches('/').to_owned();
         let url = url::Url::parse(&base)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https"));
         let Some(url) = url else {
-            let message = format!("--host {base:?} is not a URL: write http://ADDRESS:PORT");
+            let message = format!("{base:?} ({by}) is not a URL: write http://ADDRESS:PORT");
             return Err(fail(Code::Usage, message));
         };
-        let local = url.host_str().is_some_and(|host| {
-            host == "localhost"
-                || host
-                    .trim_matches(['[', ']'])
-                    .parse()
-                    .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-        });
-        if target.api_key.is_some() && url.scheme() == "http" && !local {
+        if key.is_some() && !is_private(&url) {
             // To standard error, so that it never mixes with an answer.
             let _ = writeln!(
                 std::io::stderr(),
                 "warning: the API key goes to {base} unencrypted: use https"
             );
         }
-        crate::tls::install();
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("ringfence/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(10))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| fail(Code::Failed, format!("no HTTP client: {error}")))?;
         Ok(Self {
-            http,
+            way: Way::Direct,
+            http: http()?,
+            name: base.clone(),
             base,
-            key: target.api_key.clone(),
-            tenant: target.tenant.clone(),
+            key: key.map(Key::Bearer),
+            tenant,
+        })
+    }
+
+    /// A client of a host of a cluster that an API server leads to.
+    ///
+    /// # Errors
+    /// There is no HTTP client.
+    pub fn proxied(
+        proxy: Proxy,
+        name: String,
+        credential: Option<&Credential>,
+        tenant: TenantName,
+    ) -> Result<Self> {
+        Ok(Self {
+            way: Way::Proxied(proxy),
+            http: http()?,
+            // Only the path of it is used.
+            base: "http://host.invalid".to_owned(),
+            name,
+            key: credential.map(|credential| Key::Header(credential.header())),
+            tenant,
         })
     }
 
@@ -128,9 +107,9 @@ impl Client {
         &self.tenant
     }
 
-    /// The host's URL.
-    pub fn base(&self) -> &str {
-        &self.base
+    /// What the host is called in messages: its URL, or its name and cluster.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// A request to an address below `/api/v1`.
@@ -139,7 +118,8 @@ impl Client {
             .http
             .request(method, format!("{}/api/v1/{path}", self.base));
         match &self.key {
-            Some(key) => request.bearer_auth(key),
+            Some(Key::Bearer(key)) => request.bearer_auth(key),
+            Some(Key::Header(key)) => request.header(API_KEY_HEADER, key),
             None => request,
         }
     }
@@ -151,10 +131,16 @@ impl Client {
 
     /// Sends a request; a failure of the host becomes one of ours.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response> {
-        let response = request
-            .send()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let response = match &self.way {
+            Way::Direct => request
+                .send()
+                .await
+                .map_err(|error| self.unreachable(&error))?,
+            Way::Proxied(proxy) => proxy.send(request).await.map_err(|error| {
+                let message = format!("cannot reach {}: {error}", self.name);
+                fail(Code::Unavailable, message)
+            })?,
+        };
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -167,7 +153,7 @@ impl Client {
     pub async fn json(&self, request: RequestBuilder) -> Result<Value> {
         let response = self.send(request).await?;
         response.json().await.map_err(|error| {
-            let message = format!("{} answered something else than JSON: {error}", self.base);
+            let message = format!("{} answered something else than JSON: {error}", self.name);
             fail(Code::Unavailable, message)
         })
     }
@@ -178,7 +164,8 @@ impl Client {
             .last()
             .map_or_else(|| error.to_string(), ToString::to_string);
         let hint = if error.is_connect() {
-            "is `ringfence serve` running? (--host or RINGFENCE_HOST names another host)"
+            "is `ringfence serve` running? (--host or RINGFENCE_HOST names another host, --context or \
+             RINGFENCE_CONTEXT a cluster)"
         } else if error.is_timeout() {
             "it takes too long: is it overloaded?"
         } else {
@@ -186,18 +173,21 @@ impl Client {
         };
         fail(
             Code::Unavailable,
-            format!("cannot reach {}: {cause}\n  {hint}", self.base),
+            format!("cannot reach {}: {cause}\n  {hint}", self.name),
         )
     }
 
     fn refused(&self, status: StatusCode, text: &str) -> anyhow::Error {
+        if let (Way::Proxied(_), Some(said)) = (&self.way, proxy::refusal(text)) {
+            return said.failure(&self.name);
+        }
         let Some(problem) = Refused::read(text) else {
             let code = match status {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Code::Denied,
                 StatusCode::NOT_FOUND => Code::NotFound,
                 _ => Code::Unavailable,
             };
-            let message = format!("{} answered {status}: is it a ringfence host?", self.base);
+            let message = format!("{} answered {status}: is it a ringfence host?", self.name);
             return fail(code, message);
         };
         let mut message = match problem.problems.as_slice() {
@@ -208,14 +198,45 @@ impl Client {
             }
         };
         if status == StatusCode::UNAUTHORIZED {
-            message = "the host needs a valid API key: give --api-key or set RINGFENCE_API_KEY"
-                .to_owned();
+            message = match self.way {
+                Way::Direct => {
+                    "the host needs a valid API key: give --api-key or set RINGFENCE_API_KEY"
+                }
+                Way::Proxied(_) => {
+                    "the host takes neither a token of the kubeconfig (a client certificate is none) \
+                     nor an API key that was given: log in with a token, or give --api-key"
+                }
+            }
+            .to_owned();
         }
         if let Some(run) = problem.run {
             message += &format!("\n  what happened: ringfence get run {run}");
         }
         fail(Code::of(&problem.code), message)
     }
+}
+
+/// Whether what is sent to a URL stays on this machine or is encrypted.
+pub(crate) fn is_private(url: &url::Url) -> bool {
+    let local = url.host_str().is_some_and(|host| {
+        host == "localhost"
+            || host
+                .trim_matches(['[', ']'])
+                .parse()
+                .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
+    });
+    local || url.scheme() == "https"
+}
+
+fn http() -> Result<reqwest::Client> {
+    crate::tls::install();
+    reqwest::Client::builder()
+        .user_agent(concat!("ringfence/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(10))
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .build()
+        .map_err(|error| fail(Code::Failed, format!("no HTTP client: {error}")))
 }
 
 /// A failure as the host tells it.
@@ -250,13 +271,6 @@ pub fn failure(document: &Value) -> anyhow::Error {
         }
         None => fail(Code::Failed, "the run failed, and the host did not say why"),
     }
-}
-
-/// Where the host that uses a data directory listens, if one does.
-fn local_address(data_dir: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(data_dir.join(ADDRESS_FILE)).ok()?;
-    let text = text.trim();
-    url::Url::parse(text).ok().map(|_| text.to_owned())
 }
 
 #[cfg(test)]

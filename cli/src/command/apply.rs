@@ -9,9 +9,10 @@ use reqwest::Method;
 use ringfence_api::{Kind, Manifest, TenantName};
 use serde_json::{Value, json};
 
+use super::get::segment;
 use super::read_text;
-use crate::client::Client;
 use crate::exit::{Code, fail};
+use crate::place::{ApplyOptions, Place};
 use crate::show::{self, Format, Style};
 
 /// Folders within folders that are looked into.
@@ -26,6 +27,9 @@ pub struct ApplyArgs {
     /// Check everything and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take fields over from whoever applied them otherwise (on a cluster)
+    #[arg(long)]
+    force_conflicts: bool,
 }
 
 /// Arguments of `ringfence delete`.
@@ -46,23 +50,17 @@ pub struct DeleteArgs {
 ///
 /// # Errors
 /// A manifest is wrong, or the host refuses.
-pub async fn apply(client: &Client, args: ApplyArgs, format: Format) -> Result<()> {
-    let manifests = read_all(&args.files, client.tenant())?;
-    let mut by_tenant: BTreeMap<TenantName, Vec<Value>> = BTreeMap::new();
-    for manifest in &manifests {
-        let tenant = manifest.metadata.namespace.clone();
-        by_tenant
-            .entry(tenant)
-            .or_default()
-            .push(manifest.to_json());
+pub async fn apply(place: &Place, args: ApplyArgs, format: Format) -> Result<()> {
+    if args.force_conflicts && matches!(place, Place::Host(_)) {
+        let message = "--force-conflicts is for a cluster: a host knows no other managers";
+        return Err(fail(Code::Usage, message));
     }
-    let mut items = Vec::new();
-    for (tenant, documents) in by_tenant {
-        let path = format!("tenants/{tenant}/apply?dryRun={}", args.dry_run);
-        let request = client.request(Method::POST, &path).json(&documents);
-        let answer = client.json(request).await?;
-        items.extend(answer["items"].as_array().cloned().unwrap_or_default());
-    }
+    let manifests = read_all(&args.files, place.tenant())?;
+    let options = ApplyOptions {
+        dry_run: args.dry_run,
+        force: args.force_conflicts,
+    };
+    let items = place.apply(&manifests, options).await?;
     let note = if args.dry_run { " (dry run)" } else { "" };
     changed(&items, note, format)
 }
@@ -71,41 +69,42 @@ pub async fn apply(client: &Client, args: ApplyArgs, format: Format) -> Result<(
 ///
 /// # Errors
 /// One does not exist, or the host refuses.
-pub async fn delete(client: &Client, args: DeleteArgs, format: Format) -> Result<()> {
+pub async fn delete(place: &Place, args: DeleteArgs, format: Format) -> Result<()> {
     let mut items = Vec::new();
     if let Some(kind) = args.kind {
         if matches!(kind.as_str(), "artifact" | "artifacts") {
-            for digest in &args.names {
-                let path = format!("artifacts/{digest}");
-                client.json(client.in_tenant(Method::DELETE, &path)).await?;
-                items.push(json!({"kind": "Artifact", "name": digest, "change": "deleted"}));
-            }
+            items = artifacts(place, &args.names).await?;
         } else {
             let kind: Kind = kind
                 .parse()
                 .map_err(|error| fail(Code::Usage, format!("{error}")))?;
             for name in &args.names {
-                let path = format!("{}/{name}", kind.plural());
-                items.extend(one(client
-                    .json(client.in_tenant(Method::DELETE, &path))
-                    .await?));
+                items.extend(place.delete(kind, place.tenant(), name).await?);
             }
         }
     }
-    let manifests = read_all(&args.files, client.tenant())?;
+    let manifests = read_all(&args.files, place.tenant())?;
     // What others refer to goes last.
     for manifest in manifests.iter().rev() {
         let (kind, tenant, name) = manifest.key();
-        let path = format!("tenants/{tenant}/{}/{name}", kind.plural());
-        items.extend(one(client
-            .json(client.request(Method::DELETE, &path))
-            .await?));
+        items.extend(place.delete(kind, &tenant, name.as_str()).await?);
     }
     changed(&items, "", format)
 }
 
-fn one(answer: Value) -> Vec<Value> {
-    answer["items"].as_array().cloned().unwrap_or_default()
+async fn artifacts(place: &Place, digests: &[String]) -> Result<Vec<Value>> {
+    let Place::Host(client) = place else {
+        let message = "hosts of a cluster keep components as long as they have room for them: delete \
+                       images from their registry";
+        return Err(fail(Code::Usage, message));
+    };
+    let mut items = Vec::new();
+    for digest in digests {
+        let path = format!("artifacts/{}", segment(digest));
+        client.json(client.in_tenant(Method::DELETE, &path)).await?;
+        items.push(json!({"kind": "Artifact", "name": digest, "change": "deleted"}));
+    }
+    Ok(items)
 }
 
 /// One line for each resource, as `kubectl` does it.

@@ -9,12 +9,15 @@ use futures::StreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use ringfence_api::Digest;
-use ringfence_host::artifact::oci::{RegistryAuth, docker_config};
+use ringfence_host::artifact::oci::{
+    PushFileError, RegistryAuth, RegistrySettings, docker_config, push_file,
+};
 use serde_json::{Value, json};
 
 use super::get::segment;
 use crate::client::Client;
 use crate::exit::{Code, fail};
+use crate::place::Place;
 use crate::show::{self, Format, Style};
 
 /// Bytes that are handed to the connection at a time.
@@ -42,9 +45,12 @@ pub struct PushArgs {
     /// A component file, or the digest of one that the host has
     #[arg(value_name = "FILE|DIGEST")]
     component: String,
-    /// Push it on to this image, REGISTRY/REPOSITORY:TAG
+    /// Push it on to this image, REGISTRY/REPOSITORY:TAG; a cluster takes components only so
     #[arg(long, value_name = "IMAGE")]
     to: Option<String>,
+    /// The registry is reached over plain HTTP (for a cluster; a host has its own setting)
+    #[arg(long, requires = "to")]
+    insecure_registry: bool,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -68,9 +74,8 @@ pub struct InspectArgs {
 }
 
 impl RegistryArgs {
-    /// The body of a request that needs a registry.
-    fn request(&self, image: &str) -> Result<Value> {
-        let mut body = json!({ "image": image });
+    /// User and password, as they were given or as Docker has them; none where there is no password.
+    fn credential(&self, image: &str) -> Result<Option<(String, String)>> {
         let (user, password) = match (&self.registry_user, &self.registry_password) {
             (user, Some(password)) => (user.clone(), Some(password.clone())),
             (Some(_), None) => {
@@ -81,9 +86,21 @@ impl RegistryArgs {
             }
             (None, None) => from_docker(image)?,
         };
-        if let Some(password) = password {
+        Ok(password.map(|password| (user.unwrap_or_default(), password)))
+    }
+
+    /// For a registry that this command speaks to.
+    fn auth(&self, image: &str) -> Result<Option<RegistryAuth>> {
+        let credential = self.credential(image)?;
+        Ok(credential.map(|(user, password)| RegistryAuth::Basic(user, password)))
+    }
+
+    /// The body of a request that needs a registry.
+    fn request(&self, image: &str) -> Result<Value> {
+        let mut body = json!({ "image": image });
+        if let Some((user, password)) = self.credential(image)? {
             body["password"] = password.into();
-            body["username"] = user.unwrap_or_default().into();
+            body["username"] = user.into();
         }
         Ok(body)
     }
@@ -113,20 +130,22 @@ fn from_docker(image: &str) -> Result<(Option<String>, Option<String>)> {
     }
 }
 
-/// Uploads a component, and pushes it on where that is wanted.
+/// Uploads a component to a host, and pushes it on where that is wanted. On a cluster a file goes to the
+/// registry from here, and a component that a host has from there.
 ///
 /// # Errors
 /// The component is refused, or host or registry fail.
-pub async fn push(client: &Client, args: PushArgs, format: Format) -> Result<()> {
-    let digest = match args.component.parse::<Digest>() {
-        Ok(digest) => digest.to_string(),
-        Err(_) => {
+pub async fn push(place: &Place, args: PushArgs, format: Format) -> Result<()> {
+    let digest = match (args.component.parse::<Digest>(), place) {
+        (Ok(digest), _) => digest.to_string(),
+        (Err(_), Place::Host(client)) => {
             let artifact = upload(client, &args.component).await?;
             if args.to.is_none() {
                 return shown(&artifact, format);
             }
             artifact["digest"].as_str().unwrap_or_default().to_owned()
         }
+        (Err(_), Place::Cluster(_)) => return push_from_here(&args, format).await,
     };
     let Some(image) = args.to else {
         return Err(fail(
@@ -135,46 +154,113 @@ pub async fn push(client: &Client, args: PushArgs, format: Format) -> Result<()>
         ));
     };
     let bar = spinner(&format!("pushing to {image}"));
-    let path = format!("artifacts/{digest}/push");
-    let request = client
-        .in_tenant(Method::POST, &path)
-        .json(&args.registry.request(&image)?);
-    let answer = client.json(request).await;
+    let body = args.registry.request(&image)?;
+    let answer = async {
+        let client = holder(place, &digest).await?;
+        let path = format!("artifacts/{digest}/push");
+        client
+            .json(client.in_tenant(Method::POST, &path).json(&body))
+            .await
+    };
+    let answer = answer.await;
     bar.finish_and_clear();
-    let answer = answer?;
+    pushed(&image, &answer?, format)
+}
+
+/// The gateway of a host that has a component.
+async fn holder(place: &Place, digest: &str) -> Result<Client> {
+    let mut gateways = place.gateways().await?;
+    if gateways.len() == 1 {
+        return Ok(gateways.remove(0));
+    }
+    let path = format!("artifacts/{digest}");
+    for gateway in gateways {
+        if gateway
+            .json(gateway.in_tenant(Method::GET, &path))
+            .await
+            .is_ok()
+        {
+            return Ok(gateway);
+        }
+    }
+    let message =
+        format!("no host of the cluster has {digest} for this tenant: pull its image first");
+    Err(fail(Code::NotFound, message))
+}
+
+async fn push_from_here(args: &PushArgs, format: Format) -> Result<()> {
+    let Some(image) = &args.to else {
+        return Err(fail(
+            Code::Usage,
+            "a cluster takes no upload: its hosts come and go, and each would need one. Push to a \
+             registry with --to REGISTRY/REPOSITORY:TAG, and name the image in the manifest",
+        ));
+    };
+    let registry = image.split('/').next().unwrap_or_default().to_owned();
+    let settings = RegistrySettings {
+        plain_http: args
+            .insecure_registry
+            .then(|| registry.clone())
+            .into_iter()
+            .collect(),
+        // Whoever works here may go where this machine can.
+        private: [registry].into(),
+        ..RegistrySettings::default()
+    };
+    let auth = args.registry.auth(image)?;
+    let bar = spinner(&format!("pushing to {image}"));
+    let done = push_file(Path::new(&args.component), image, auth, settings).await;
+    bar.finish_and_clear();
+    let (digest, manifest) = done.map_err(|error| {
+        let code = match &error {
+            PushFileError::Read(..) | PushFileError::Refused { .. } => Code::Invalid,
+            PushFileError::Registry(_) | PushFileError::Late(_) => Code::Unavailable,
+        };
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source());
+        let causes: Vec<String> = causes.map(ToString::to_string).collect();
+        fail(code, causes.join(": "))
+    })?;
+    let answer = json!({"image": image, "manifest": manifest, "digest": digest});
+    pushed(image, &answer, format)
+}
+
+fn pushed(image: &str, answer: &Value, format: Format) -> Result<()> {
     match format {
         Format::Table => show::print(&format!(
             "{image}\n{}",
             answer["manifest"].as_str().unwrap_or_default()
         )),
-        format => show::document(&answer, format),
+        format => show::document(answer, format),
     }
 }
 
-/// Lets the host pull an image.
+/// Lets the host pull an image; on a cluster, every host that is ready.
 ///
 /// # Errors
 /// The component is refused, or host or registry fail.
-pub async fn pull(client: &Client, args: PullArgs, format: Format) -> Result<()> {
-    let bar = spinner(&format!("pulling {}", args.image));
+pub async fn pull(place: &Place, args: PullArgs, format: Format) -> Result<()> {
     let body = args.registry.request(&args.image)?;
-    let request = client.in_tenant(Method::POST, "artifacts/pull").json(&body);
-    let answer = client.json(request).await;
+    let gateways = place.gateways().await?;
+    let bar = spinner(&format!("pulling {}", args.image));
+    let asked = gateways.iter().map(async |gateway| {
+        let request = gateway
+            .in_tenant(Method::POST, "artifacts/pull")
+            .json(&body);
+        gateway.json(request).await
+    });
+    let answers: Result<Vec<Value>> = futures::future::join_all(asked).await.into_iter().collect();
     bar.finish_and_clear();
-    shown(&answer?, format)
+    shown(answers?.first().unwrap_or(&Value::Null), format)
 }
 
 /// Shows what a component exports, imports and would need. A file is looked at here; it goes nowhere.
 ///
 /// # Errors
-/// It is no component, or the host has none of this digest.
-pub async fn inspect(client: &Client, args: InspectArgs, format: Format) -> Result<()> {
+/// It is no component, or no host has one of this digest.
+pub async fn inspect(place: &Place, args: InspectArgs, format: Format) -> Result<()> {
     if args.component.parse::<Digest>().is_ok() {
         let path = format!("artifacts/{}", segment(&args.component));
-        return shown(
-            &client.json(client.in_tenant(Method::GET, &path)).await?,
-            format,
-        );
+        return shown(&place.ask_any(&path).await?, format);
     }
     let bytes = super::read_input(&args.component)?;
     let inspection = ringfence_host::artifact::inspect::inspect(&bytes).map_err(|error| {

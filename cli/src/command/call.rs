@@ -3,12 +3,14 @@
 use anyhow::Result;
 use clap::Args;
 use reqwest::Method;
+use ringfence_api::Kind;
 use serde_json::{Map, Value, json};
 
 use super::get::segment;
 use super::read_text;
 use crate::client::Client;
 use crate::exit::{Code, fail};
+use crate::place::Place;
 use crate::show::{self, Format};
 
 /// Arguments of `ringfence call`.
@@ -35,11 +37,12 @@ pub struct CallArgs {
 ///
 /// # Errors
 /// The function fails, or the host refuses.
-pub async fn run(client: &Client, args: CallArgs, format: Format) -> Result<()> {
+pub async fn run(place: &Place, args: CallArgs, format: Format) -> Result<()> {
     let mut arguments = match &args.json {
         None => Map::new(),
         Some(text) => object(text)?,
     };
+    let client = &place.gateway(Some((Kind::Tool, &args.tool))).await?;
     let schema = match args.args.is_empty() {
         true => Value::Null,
         false => input_schema(client, &args.tool, &args.function).await,
@@ -94,17 +97,15 @@ fn object(text: &str) -> Result<Map<String, Value>> {
         .map_err(|error| fail(Code::Usage, format!("--json is not a JSON object: {error}")))
 }
 
-/// What the function takes, if this key may see it; without it, values are read by their looks.
+/// What the function takes; without it, values are read by their looks.
 async fn input_schema(client: &Client, tool: &str, function: &str) -> Value {
-    let path = format!("tools/{}", segment(tool));
-    let Ok(tool) = client.json(client.in_tenant(Method::GET, &path)).await else {
+    let path = format!("tools/{}/functions", segment(tool));
+    let Ok(mut answer) = client.json(client.in_tenant(Method::GET, &path)).await else {
         return Value::Null;
     };
-    let functions = tool["status"]["functions"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
+    let functions = answer["items"].as_array_mut().map(std::mem::take);
     functions
+        .unwrap_or_default()
         .into_iter()
         .find(|known| known["name"] == function)
         .map_or(Value::Null, |known| known["inputSchema"].clone())

@@ -6,9 +6,20 @@ use reqwest::Method;
 use ringfence_api::Kind;
 use serde_json::{Value, json};
 
-use crate::client::Client;
 use crate::exit::{Code, fail};
+use crate::place::Place;
 use crate::show::{self, Format, Style, Table, condition_summary};
+
+/// What can be asked for; some have it that others of them have not.
+pub(crate) const KINDS: [&str; 7] = [
+    "agents",
+    "tools",
+    "models",
+    "all",
+    "artifacts",
+    "runs",
+    "tenants",
+];
 
 /// Arguments of `ringfence get`.
 #[derive(Debug, Args)]
@@ -39,11 +50,11 @@ pub struct DescribeArgs {
 ///
 /// # Errors
 /// The kind is unknown, the thing is not there, or the host refuses.
-pub async fn get(client: &Client, args: GetArgs, format: Format) -> Result<()> {
+pub async fn get(place: &Place, args: GetArgs, format: Format) -> Result<()> {
     match args.kind.as_str() {
-        "artifact" | "artifacts" => return artifacts(client, args.name, format).await,
-        "run" | "runs" => return runs(client, args.name, args.limit, format).await,
-        "tenant" | "tenants" => return tenants(client, format).await,
+        "artifact" | "artifacts" => return artifacts(place, args.name, format).await,
+        "run" | "runs" => return runs(place, args.name, args.limit, format).await,
+        "tenant" | "tenants" => return tenants(place, format).await,
         _ => {}
     }
     let kinds: Vec<Kind> = match args.kind.as_str() {
@@ -51,7 +62,7 @@ pub async fn get(client: &Client, args: GetArgs, format: Format) -> Result<()> {
         other => vec![kind(other)?],
     };
     if let (Some(name), [kind]) = (&args.name, &kinds[..]) {
-        let resource = one(client, *kind, name).await?;
+        let resource = place.one(*kind, name).await?;
         return match format {
             Format::Table => show::print(&resources(&[resource]).render(show::color())),
             format => show::document(&resource, format),
@@ -62,16 +73,13 @@ pub async fn get(client: &Client, args: GetArgs, format: Format) -> Result<()> {
     }
     let mut items = Vec::new();
     for kind in kinds {
-        let answer = client
-            .json(client.in_tenant(Method::GET, kind.plural()))
-            .await?;
-        items.extend(answer["items"].as_array().cloned().unwrap_or_default());
+        items.extend(place.list(kind).await?);
     }
     match format {
         Format::Table if items.is_empty() && args.kind == "all" => {
-            none(client, "agents, tools or models")
+            none(place, "agents, tools or models")
         }
-        Format::Table if items.is_empty() => none(client, &args.kind),
+        Format::Table if items.is_empty() => none(place, &args.kind),
         Format::Table => show::print(&resources(&items).render(show::color())),
         format => show::document(&json!({ "items": items }), format),
     }
@@ -81,8 +89,12 @@ pub async fn get(client: &Client, args: GetArgs, format: Format) -> Result<()> {
 ///
 /// # Errors
 /// As [`get`].
-pub async fn describe(client: &Client, args: DescribeArgs, format: Format) -> Result<()> {
-    let resource = one(client, kind(&args.kind)?, &args.name).await?;
+pub async fn describe(place: &Place, args: DescribeArgs, format: Format) -> Result<()> {
+    let kind = kind(&args.kind)?;
+    let mut resource = place.one(kind, &args.name).await?;
+    if kind == Kind::Tool && matches!(place, Place::Cluster(_)) {
+        add_functions(place, &args.name, &mut resource).await;
+    }
     match format {
         Format::Table => show::print(&show::describe(&resource, show::color())),
         format => show::document(&resource, format),
@@ -97,21 +109,29 @@ fn kind(text: &str) -> Result<Kind> {
     })
 }
 
-async fn one(client: &Client, kind: Kind, name: &str) -> Result<Value> {
-    let path = format!("{}/{}", kind.plural(), segment(name));
-    client.json(client.in_tenant(Method::GET, &path)).await
+/// The functions of a tool, which a host keeps in its status and a cluster does not.
+async fn add_functions(place: &Place, name: &str, tool: &mut Value) {
+    let found = async {
+        let gateway = place.gateway(Some((Kind::Tool, name))).await?;
+        let path = format!("tools/{}/functions", segment(name));
+        gateway.json(gateway.in_tenant(Method::GET, &path)).await
+    };
+    match found.await {
+        Ok(mut answer) => tool["status"]["functions"] = answer["items"].take(),
+        Err(error) => eprintln!("its functions are not shown: {error}"),
+    }
 }
 
 /// What somebody typed, as one segment of a path.
-pub(super) fn segment(text: &str) -> String {
+pub(crate) fn segment(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes())
         .collect::<String>()
         .replace('+', "%20")
 }
 
 /// Nothing to list is no failure; the note goes where it does not disturb a script.
-fn none(client: &Client, what: &str) -> Result<()> {
-    eprintln!("no {what} in tenant {}", client.tenant());
+fn none(place: &Place, what: &str) -> Result<()> {
+    eprintln!("no {what} in tenant {}", place.tenant());
     Ok(())
 }
 
@@ -120,8 +140,10 @@ fn resources(items: &[Value]) -> Table {
     for item in items {
         let (ready, style, message) = condition_summary(item);
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let from = match &item["status"]["file"] {
-            Value::String(file) => file.clone(),
+        // A file of the manifest folder, or whoever else applied it to a cluster.
+        let status = &item["status"];
+        let from = match (&status["file"], &status["manager"]) {
+            (Value::String(from), _) | (_, Value::String(from)) => from.clone(),
             _ => "apply".to_owned(),
         };
         table.row([
@@ -136,15 +158,13 @@ fn resources(items: &[Value]) -> Table {
     table
 }
 
-async fn artifacts(client: &Client, digest: Option<String>, format: Format) -> Result<()> {
+async fn artifacts(place: &Place, digest: Option<String>, format: Format) -> Result<()> {
     if let Some(digest) = digest {
         let path = format!("artifacts/{}", segment(&digest));
-        let artifact = client.json(client.in_tenant(Method::GET, &path)).await?;
+        let artifact = place.ask_any(&path).await?;
         return show::document(&artifact, format);
     }
-    let answer = client
-        .json(client.in_tenant(Method::GET, "artifacts"))
-        .await?;
+    let answer = json!({ "items": distinct(place.ask_all("artifacts").await?, "digest") });
     if format != Format::Table {
         return show::document(&answer, format);
     }
@@ -164,22 +184,25 @@ async fn artifacts(client: &Client, digest: Option<String>, format: Format) -> R
         ]);
     }
     if table.is_empty() {
-        return none(client, "artifacts");
+        return none(place, "artifacts");
     }
     show::print(&table.render(show::color()))
 }
 
-async fn runs(client: &Client, run: Option<String>, limit: u32, format: Format) -> Result<()> {
+async fn runs(place: &Place, run: Option<String>, limit: u32, format: Format) -> Result<()> {
     if let Some(run) = run {
         let path = format!("runs/{}", segment(&run));
-        let run = client.json(client.in_tenant(Method::GET, &path)).await?;
+        let run = place.ask_any(&path).await?;
         return match format {
             Format::Table => show::print(&show::trace(&run, show::color())),
             format => show::document(&run, format),
         };
     }
     let path = format!("runs?limit={limit}");
-    let answer = client.json(client.in_tenant(Method::GET, &path)).await?;
+    let mut items = distinct(place.ask_all(&path).await?, "run");
+    items.sort_by_key(|run| std::cmp::Reverse(run["startedUs"].as_u64()));
+    items.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let answer = json!({ "items": items });
     if format != Format::Table {
         return show::document(&answer, format);
     }
@@ -216,24 +239,54 @@ async fn runs(client: &Client, run: Option<String>, limit: u32, format: Format) 
         ]);
     }
     if table.is_empty() {
-        return none(client, "runs");
+        return none(place, "runs");
     }
     show::print(&table.render(show::color()))
 }
 
-async fn tenants(client: &Client, format: Format) -> Result<()> {
-    let answer = client.json(client.request(Method::GET, "tenants")).await?;
+/// The items of several lists, of those with the same id only the first.
+fn distinct(answers: Vec<Value>, id: &str) -> Vec<Value> {
+    let mut seen = std::collections::BTreeSet::new();
+    let mut items = Vec::new();
+    for mut answer in answers {
+        let Value::Array(list) = answer["items"].take() else {
+            continue;
+        };
+        items.extend(
+            list.into_iter()
+                .filter(|item| seen.insert(item[id].as_str().unwrap_or_default().to_owned())),
+        );
+    }
+    items
+}
+
+async fn tenants(place: &Place, format: Format) -> Result<()> {
+    let names = place.tenants().await?;
     if format != Format::Table {
-        return show::document(&answer, format);
+        return show::document(&json!({ "items": names }), format);
     }
     let mut table = Table::new(["TENANT"]);
-    for name in answer["items"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
-        table.row([(name.to_owned(), Style::Strong)]);
+    for name in names {
+        table.row([(name, Style::Strong)]);
     }
     show::print(&table.render(show::color()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_hosts_know_is_told_once() {
+        let list = |runs: &[&str]| {
+            let items: Vec<Value> = runs.iter().map(|run| json!({ "run": run })).collect();
+            json!({ "items": items })
+        };
+        let merged = distinct(vec![list(&["a", "b"]), list(&[]), list(&["b", "c"])], "run");
+        let names: Vec<&str> = merged
+            .iter()
+            .filter_map(|run| run["run"].as_str())
+            .collect();
+        assert_eq!(names, ["a", "b", "c"]);
+    }
 }

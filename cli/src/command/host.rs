@@ -24,14 +24,6 @@ pub struct HostArgs {
     /// Zone that it runs in
     #[arg(long, env = "RINGFENCE_ZONE", value_name = "ZONE")]
     zone: Option<String>,
-    /// Namespace of the operator
-    #[arg(
-        long,
-        env = "RINGFENCE_NAMESPACE",
-        default_value = "ringfence-system",
-        value_name = "NAMESPACE"
-    )]
-    namespace: String,
     /// Unique id of its Pod, which then owns its objects
     #[arg(long, env = "POD_UID", value_name = "UID")]
     pod_uid: Option<String>,
@@ -70,7 +62,7 @@ enum Authenticate {
 ///
 /// # Errors
 /// The host cannot start, or cannot join the cluster.
-pub async fn run(args: HostArgs) -> Result<()> {
+pub async fn run(args: HostArgs, namespace: String) -> Result<()> {
     crate::tls::install();
     let otlp = logging(args.serve.log)?;
     let client = kube::Client::try_default().await.map_err(|error| {
@@ -92,7 +84,7 @@ pub async fn run(args: HostArgs) -> Result<()> {
         pool: args.pool,
         // Empty in a Pod whose node has none.
         zone: args.zone.filter(|zone| !zone.is_empty()),
-        namespace: args.namespace,
+        namespace,
         allocatable: Resources {
             memory_bytes: args.memory_bytes,
             cpu_millis: args.cpu_millis,

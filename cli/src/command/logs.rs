@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use clap::Args;
-use reqwest::Method;
-use serde_json::Value;
+use ringfence_api::Kind;
+use serde_json::{Value, json};
 
 use super::get::segment;
-use crate::client::Client;
 use crate::exit::{Code, code_of};
+use crate::place::Place;
 use crate::show::{self, Format, Style};
 
 /// Arguments of `ringfence logs`.
@@ -25,14 +25,14 @@ pub struct LogsArgs {
 ///
 /// # Errors
 /// There is no such run, agent or tool, or the host refuses.
-pub async fn run(client: &Client, args: LogsArgs, format: Format) -> Result<()> {
+pub async fn run(place: &Place, args: LogsArgs, format: Format) -> Result<()> {
     let answer = if looks_like_run(&args.of) {
         let path = format!("runs/{}/logs", segment(&args.of));
-        client.json(client.in_tenant(Method::GET, &path)).await?
+        place.ask_any(&path).await?
     } else {
-        let source = source(client, &args.of).await?;
+        let source = source(place, &args.of).await?;
         let path = format!("logs?source={}&limit={}", segment(&source), args.limit);
-        client.json(client.in_tenant(Method::GET, &path)).await?
+        json!({ "items": newest(place.ask_all(&path).await?, args.limit) })
     };
     if format != Format::Table {
         return show::document(&answer, format);
@@ -59,22 +59,28 @@ fn looks_like_run(text: &str) -> bool {
 }
 
 /// `agent/NAME` or `tool/NAME`: what was said, or what there is.
-async fn source(client: &Client, name: &str) -> Result<String> {
+async fn source(place: &Place, name: &str) -> Result<String> {
     if name.starts_with("agent/") || name.starts_with("tool/") {
         return Ok(name.to_owned());
     }
-    let path = |kind: &str| format!("{kind}/{}", segment(name));
-    let agent: Result<Value> = client
-        .json(client.in_tenant(Method::GET, &path("agents")))
-        .await;
-    match agent {
+    match place.one(Kind::Agent, name).await {
         Ok(_) => Ok(format!("agent/{name}")),
         Err(error) if code_of(&error) == Code::NotFound => {
-            client
-                .json(client.in_tenant(Method::GET, &path("tools")))
-                .await?;
+            place.one(Kind::Tool, name).await?;
             Ok(format!("tool/{name}"))
         }
         Err(error) => Err(error),
     }
+}
+
+/// The newest entries of what several hosts have, oldest first.
+fn newest(answers: Vec<Value>, limit: u32) -> Vec<Value> {
+    let mut entries: Vec<Value> = answers
+        .into_iter()
+        .filter_map(|mut answer| answer["items"].as_array_mut().map(std::mem::take))
+        .flatten()
+        .collect();
+    entries.sort_by_key(|entry| entry["atUs"].as_u64());
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    entries.split_off(entries.len().saturating_sub(limit))
 }

@@ -7,12 +7,14 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;
 use reqwest::Method;
+use ringfence_api::Kind;
 use serde_json::{Value, json};
 
 use super::get::segment;
 use super::{read_input, read_text};
 use crate::client::{Client, ServerEvents, failure};
 use crate::exit::{Code, fail};
+use crate::place::Place;
 use crate::show::{self, Format, Style};
 
 /// Arguments of `ringfence run`.
@@ -42,7 +44,7 @@ pub struct RunArgs {
 ///
 /// # Errors
 /// The agent fails, or the host refuses.
-pub async fn run(client: &Client, args: RunArgs, format: Format) -> Result<()> {
+pub async fn run(place: &Place, args: RunArgs, format: Format) -> Result<()> {
     let text = match args.text.as_deref() {
         Some("-") => Some(read_text("-")?),
         None if !std::io::stdin().is_terminal() => Some(read_text("-")?).filter(|t| !t.is_empty()),
@@ -63,6 +65,7 @@ pub async fn run(client: &Client, args: RunArgs, format: Format) -> Result<()> {
         "session": args.session,
         "timeoutMs": args.timeout.map(|seconds| seconds * 1000),
     });
+    let client = &place.gateway(Some((Kind::Agent, &args.agent))).await?;
     let path = format!("agents/{}/run", segment(&args.agent));
     let request = client.in_tenant(Method::POST, &path).json(&body);
     let result = match format {

@@ -19,9 +19,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::COMPILE_WORKER;
-use crate::client::{DEFAULT_PORT, default_data_dir};
 use crate::exit::{Code, fail};
 use crate::show::Style;
+use crate::target::{DEFAULT_PORT, default_data_dir};
 
 /// Sandboxes that may exist at the same time, when nothing is said.
 const SANDBOXES: u32 = 256;

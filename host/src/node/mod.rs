@@ -19,8 +19,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use crate::artifact::ArtifactError;
 use crate::data::DataDir;
 use crate::directory::resolve::Resolver;
-use crate::gateway::Gateway;
 use crate::gateway::auth::ClusterSettings;
+use crate::gateway::{Gateway, rest};
 use crate::host::Host;
 use crate::local::{Base, LocalError, Options};
 
@@ -113,7 +113,11 @@ impl Node {
             host: base.host.clone(),
             resolver,
         });
-        let gateway = Gateway::new(base.host, base.binding, settings, axum::Router::new());
+        let rest = rest::router(rest::RestState {
+            host: base.host.clone(),
+            control: None,
+        });
+        let gateway = Gateway::new(base.host, base.binding, settings, rest);
         let address = gateway.address();
         register::register(&shared, address)
             .await

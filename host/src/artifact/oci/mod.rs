@@ -8,11 +8,13 @@
 mod auth;
 mod config;
 mod error;
+mod file;
 mod format;
 mod transport;
 
 pub use config::RegistrySettings;
 pub use error::OciError;
+pub use file::{PushFileError, push_file};
 pub use oci_client::Reference;
 pub use oci_client::secrets::RegistryAuth;
 

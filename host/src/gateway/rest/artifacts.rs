@@ -127,7 +127,11 @@ async fn upload(
 
 /// A resource may have waited for this artifact.
 async fn healed(state: &RestState, admin: &Admin) {
-    if let Err(error) = state.control.retry(Some(&admin.tenant)).await {
+    let Some(control) = &state.control else {
+        // The instances of a cluster try again by themselves.
+        return;
+    };
+    if let Err(error) = control.retry(Some(&admin.tenant)).await {
         tracing::error!(
             error = &error as &dyn std::error::Error,
             "retrying resources"
@@ -162,7 +166,7 @@ async fn remove(
 ) -> Result<axum::Json<Value>, Failure> {
     let digest: Digest = path.get("digest")?;
     state
-        .control
+        .control()?
         .delete_artifact(&admin.tenant, &digest)
         .await?;
     Ok(axum::Json(json!({ "digest": digest })))

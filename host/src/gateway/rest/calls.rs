@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use ringfence_api::{FunctionName, Name};
@@ -20,6 +20,7 @@ use super::extract::{Json, Named};
 use super::problem::Failure;
 use super::schemas::{json_content, reference};
 use super::{Content, Operation, RestState};
+use crate::directory::status::FunctionStatus;
 use crate::error::CallError;
 use crate::host::RUN_TIMEOUT;
 use crate::mediation::{AgentReply, CallContext, Reply, Request, RunId};
@@ -49,6 +50,18 @@ pub(super) fn operations() -> Vec<Operation> {
         schema: reference("RunEvents"),
     });
     vec![
+        Operation {
+            method: Method::GET,
+            request: Vec::new(),
+            ..base(
+                "/api/v1/tenants/{tenant}/tools/{name}/functions",
+                "listFunctions",
+                "The functions of a tool, with what each takes.",
+                "CallRequest",
+                json_content("FunctionList"),
+                get(functions),
+            )
+        },
         base(
             "/api/v1/tenants/{tenant}/tools/{name}/functions/{function}",
             "callFunction",
@@ -125,6 +138,18 @@ fn answer(run: RunId, response: impl IntoResponse) -> Response {
         response.headers_mut().insert(RUN_HEADER, value);
     }
     response
+}
+
+async fn functions(
+    State(state): State<RestState>,
+    caller: Caller,
+    path: Named,
+) -> Result<axum::Json<Value>, Failure> {
+    let directory = state.host.directory();
+    let tool = directory.tool(&caller.tenant, &path.get::<Name>("name")?)?;
+    let functions: Vec<FunctionStatus> =
+        tool.functions().iter().map(FunctionStatus::from).collect();
+    Ok(axum::Json(json!({ "items": functions })))
 }
 
 async fn call(

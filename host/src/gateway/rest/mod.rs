@@ -34,8 +34,20 @@ use crate::host::Host;
 pub struct RestState {
     /// The host, for calls and artifacts.
     pub host: Host,
-    /// Its resources.
-    pub control: Arc<Control>,
+    /// Its resources. None on a host of a cluster, where the API server has them.
+    pub control: Option<Arc<Control>>,
+}
+
+impl RestState {
+    /// The resources of this host.
+    ///
+    /// # Errors
+    /// It is a host of a cluster.
+    fn control(&self) -> Result<&Arc<Control>, problem::Failure> {
+        self.control
+            .as_ref()
+            .ok_or_else(problem::Failure::of_cluster)
+    }
 }
 
 /// The control API. Whoever mounts it authenticates first, and puts an

@@ -59,6 +59,13 @@ impl Failure {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid", detail)
     }
 
+    /// Of resources that this host does not keep.
+    pub(super) fn of_cluster() -> Self {
+        let detail = "this host belongs to a cluster, whose API server keeps the resources: use \
+                      kubectl, or ringfence with --context";
+        Self::new(StatusCode::CONFLICT, "invalid", detail)
+    }
+
     /// Of manifests that are wrong.
     pub(super) fn manifests(problems: &[Problem]) -> Self {
         let first = problems

@@ -153,7 +153,7 @@ async fn apply(
     let manifests = read
         .unwrap_or_else(|_| Err(vec![Problem::new("", "the manifests cannot be read")]))
         .map_err(|problems| Failure::manifests(&problems))?;
-    let changed = state.control.apply(manifests, params.dry_run).await?;
+    let changed = state.control()?.apply(manifests, params.dry_run).await?;
     Ok(axum::Json(result(&changed, params.dry_run)))
 }
 
@@ -214,7 +214,7 @@ async fn list<const K: usize>(
     State(state): State<RestState>,
     admin: Admin,
 ) -> Result<axum::Json<Value>, Failure> {
-    let views = state.control.list(&admin.tenant, Some(KINDS[K])).await?;
+    let views = state.control()?.list(&admin.tenant, Some(KINDS[K])).await?;
     let items: Vec<Value> = views.iter().map(document).collect();
     Ok(axum::Json(json!({ "items": items })))
 }
@@ -224,7 +224,10 @@ async fn one<const K: usize>(
     admin: Admin,
     path: Named,
 ) -> Result<axum::Json<Value>, Failure> {
-    let view = state.control.get(&key::<K>(admin.tenant, &path)?).await?;
+    let view = state
+        .control()?
+        .get(&key::<K>(admin.tenant, &path)?)
+        .await?;
     Ok(axum::Json(document(&view)))
 }
 
@@ -234,7 +237,7 @@ async fn remove<const K: usize>(
     path: Named,
 ) -> Result<axum::Json<Value>, Failure> {
     let key = key::<K>(admin.tenant, &path)?;
-    state.control.delete(&key).await?;
+    state.control()?.delete(&key).await?;
     let change = crate::directory::apply::Change::Deleted;
     Ok(axum::Json(result(
         &[Changed {

@@ -273,6 +273,11 @@ fn calls(all: &mut Map<String, Value>) {
             ],
         ),
     );
+    let functions = list(reference("FunctionStatus"));
+    all.insert(
+        "FunctionList".to_owned(),
+        object(&[("items", functions)], &[]),
+    );
     all.insert(
         "CallResult".to_owned(),
         object(

@@ -1,0 +1,139 @@
+//! The gateways of a cluster's hosts: which there are, which one a call goes to, and the way there.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt as _};
+use ringfence_api::{Host, Instance, KIND_LABEL, Kind, NAME_LABEL, condition};
+
+use super::Cluster;
+use crate::client::{Client, Proxy, is_private};
+use crate::exit::{Code, fail};
+
+/// Kind of the object that owns the `Host` of a Pod.
+const POD: &str = "Pod";
+
+impl Cluster {
+    /// The gateway that a call of an agent or tool goes to: of a host that runs it, where that can be
+    /// seen, else of any that is ready, which knows the way.
+    ///
+    /// # Errors
+    /// No host is ready, or it cannot be reached from here.
+    pub async fn gateway(&self, of: Option<(Kind, &str)>) -> Result<Client> {
+        let hosts = self.ready_hosts().await?;
+        let running = match of {
+            Some((kind, name)) => self.running(kind, name).await,
+            None => BTreeSet::new(),
+        };
+        let best = hosts
+            .iter()
+            .find(|host| running.contains(&host.name_any()))
+            .or(hosts.first());
+        match best {
+            Some(host) => self.way_to(host),
+            None => Err(self.no_host()),
+        }
+    }
+
+    /// The gateways of all hosts that are ready.
+    ///
+    /// # Errors
+    /// No host is ready, or one cannot be reached from here.
+    pub async fn gateways(&self) -> Result<Vec<Client>> {
+        let hosts = self.ready_hosts().await?;
+        if hosts.is_empty() {
+            return Err(self.no_host());
+        }
+        hosts.iter().map(|host| self.way_to(host)).collect()
+    }
+
+    fn no_host(&self) -> anyhow::Error {
+        let message = format!(
+            "no host of {} is ready (kubectl get hosts -n {}): --system-namespace says where hosts are",
+            self.name, self.system
+        );
+        fail(Code::Unavailable, message)
+    }
+
+    /// Hosts that serve, by name; those that leave come last.
+    async fn ready_hosts(&self) -> Result<Vec<Host>> {
+        let api: Api<Host> = Api::namespaced(self.client.clone(), &self.system);
+        let all = api.list(&ListParams::default()).await;
+        let mut hosts = all.map_err(|error| self.failed("hosts", &error))?.items;
+        hosts.retain(|host| {
+            let status = host.status.as_ref();
+            status.is_some_and(|status| ready(&status.conditions) && status.address.is_some())
+        });
+        hosts.sort_by_key(|host| (host.spec.draining, host.name_any()));
+        Ok(hosts)
+    }
+
+    /// Hosts on which an agent or tool can be called. Empty where one may not look.
+    async fn running(&self, kind: Kind, name: &str) -> BTreeSet<String> {
+        let api: Api<Instance> = Api::namespaced(self.client.clone(), self.tenant.as_str());
+        let kind = kind.as_str().to_ascii_lowercase();
+        let labels = format!("{KIND_LABEL}={kind},{NAME_LABEL}={name}");
+        let Ok(all) = api.list(&ListParams::default().labels(&labels)).await else {
+            return BTreeSet::new();
+        };
+        let callable = |instance: &Instance| {
+            let status = instance.status.as_ref()?;
+            let here = status.host_name == instance.spec.host_name;
+            let host = instance.spec.host_name.as_ref()?;
+            (here && ready(&status.conditions)).then(|| host.to_string())
+        };
+        all.items.iter().filter_map(callable).collect()
+    }
+
+    /// Through the API server to a host that is a Pod; to its address otherwise.
+    fn way_to(&self, host: &Host) -> Result<Client> {
+        let name = host.name_any();
+        let address = host.status.as_ref().and_then(|s| s.address.as_deref());
+        let address = address.unwrap_or_default();
+        let shown = format!("host {name} of {}", self.name);
+        if host
+            .owner_references()
+            .iter()
+            .any(|owner| owner.kind == POD)
+        {
+            let port = address
+                .rsplit(':')
+                .next()
+                .and_then(|port| port.parse().ok());
+            let Some(port) = port else {
+                return Err(fail(
+                    Code::Unavailable,
+                    format!("{shown} does not say on which port it listens: {address:?}"),
+                ));
+            };
+            let proxy = Proxy::new(self.proxy.clone(), &self.system, &name, port);
+            let tenant = self.tenant.clone();
+            return Client::proxied(proxy, shown, self.credential.as_ref(), tenant);
+        }
+        let url = format!("http://{address}");
+        let private = url::Url::parse(&url).is_ok_and(|url| is_private(&url));
+        let secret = match &self.credential {
+            // A token of the cluster is worth more than what is sent here: it stays off open networks.
+            Some(_) if !private => {
+                return Err(fail(
+                    Code::Denied,
+                    format!(
+                        "{shown} is no Pod and listens on {url}, where a credential would go unencrypted: \
+                         use the command on its machine, or --host with an https address of it"
+                    ),
+                ));
+            }
+            Some(credential) => credential.header().to_str().ok().map(ToOwned::to_owned),
+            None => None,
+        };
+        Client::new(&url, &shown, secret, self.tenant.clone())
+    }
+}
+
+fn ready(conditions: &[Condition]) -> bool {
+    conditions
+        .iter()
+        .any(|c| c.type_ == condition::READY && c.status == "True")
+}

@@ -1,0 +1,13 @@
+//! The command on a cluster: the real binary against a real control plane with the operator at work and
+//! real hosts, and beside it the same against `ringfence serve`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
+
+#[path = "cluster/fixture.rs"]
+mod fixture;
+#[path = "cluster/resources.rs"]
+mod resources;
