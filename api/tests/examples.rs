@@ -58,6 +58,7 @@ fn valid(from: &str, text: &str) -> usize {
 fn manifests_of_the_examples_are_valid() {
     let mut found = Vec::new();
     files(&root().join("guest-examples"), "yaml", &mut found);
+    files(&root().join("deploy/examples"), "yaml", &mut found);
     let manifests: usize = found
         .iter()
         .map(|path| {

@@ -11,3 +11,5 @@
 mod fixture;
 #[path = "cluster/resources.rs"]
 mod resources;
+#[path = "cluster/same.rs"]
+mod same;
