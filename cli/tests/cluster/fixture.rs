@@ -50,6 +50,7 @@ async fn install(cluster: &'static ControlPlane) {
             let settings = Settings {
                 namespace: SYSTEM.to_owned(),
                 identity: "operator".to_owned(),
+                hosts: None,
             };
             let client = cluster.client().await.unwrap();
             let _ = run(client, settings, Metrics::default(), std::future::pending()).await;

@@ -100,7 +100,7 @@ fn arguments(pool: &str, hosts: &HostsSpec, namespace: &str) -> Vec<String> {
         "--pod-uid=$(POD_UID)".to_owned(),
         "--zone=$(POD_ZONE)".to_owned(),
         format!("--pool={pool}"),
-        format!("--namespace={namespace}"),
+        format!("--system-namespace={namespace}"),
         format!("--listen=0.0.0.0:{HTTP_PORT}"),
         format!("--data-dir={DATA}"),
         format!(
