@@ -11,6 +11,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use ringfence_operator::certificates;
 use ringfence_operator::metrics::Metrics;
 use ringfence_operator::run::{Settings, run};
 use ringfence_test_cluster::ControlPlane;
@@ -20,6 +21,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
 const SYSTEM: &str = "ringfence-system";
 /// Longest that anything may take: a host compiles the built-in chat agent when it starts first.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long the hosts' certificates are valid.
+const CERTIFICATE: Duration = Duration::from_secs(12);
 
 /// The same resources that `ringfence serve` takes: an agent that asks another one through a tool.
 const DESK: &str = "
@@ -119,6 +123,15 @@ impl Host {
         assert!(status.success(), "{status}");
     }
 
+    /// The value of a metric that has no labels.
+    async fn metric(&self, name: &str) -> u64 {
+        let answer = reqwest::get(format!("{}/metrics", self.url)).await.unwrap();
+        let text = answer.text().await.unwrap();
+        let mut lines = text.lines().map(|line| line.split_once(' '));
+        let value = lines.find_map(|line| line.filter(|(known, _)| *known == name));
+        value.unwrap().1.parse().unwrap()
+    }
+
     /// What an agent answers to an OpenAI client, or the status with which it was refused.
     async fn ask(&self, agent: &str, text: &str) -> Result<String, u16> {
         let body = json!({"model": agent, "messages": [{"role": "user", "content": text}]});
@@ -157,6 +170,22 @@ async fn ready(cluster: &ControlPlane, what: &str) {
     }
 }
 
+/// Waits for a certificate that runs out later than `before`, in seconds since 1970; tells when.
+async fn certificate(host: &Host, before: u64) -> u64 {
+    let later = async {
+        loop {
+            let until = host
+                .metric("ringfence_peer_certificate_expiry_timestamp_seconds")
+                .await;
+            if until > before {
+                return until;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, later).await.unwrap()
+}
+
 async fn host_of(cluster: &ControlPlane, agent: &str) -> String {
     let label = format!("ringfence.dev/kind=agent,ringfence.dev/name={agent}");
     let path = "jsonpath={.items[*].spec.hostName}";
@@ -191,6 +220,12 @@ async fn agents_are_served_where_they_are_placed_and_move_when_a_host_leaves() {
         namespace: SYSTEM.to_owned(),
         identity: "operator".to_owned(),
         hosts: None,
+        certificates: certificates::Settings {
+            // What this kubeconfig says who the hosts are.
+            host_user: Some("admin".to_owned()),
+            valid: CERTIFICATE,
+            ..certificates::Settings::default()
+        },
     };
     let operator = tokio::spawn(run(
         client,
@@ -230,6 +265,10 @@ spec: {allow: {models: ['*'], output: true, session: true}}
     };
     tokio::time::timeout(PATIENCE, refused).await.unwrap();
     cluster.kubectl(&["delete", "ceiling/alone"]).await.unwrap();
+
+    // By now it has a certificate to show to other hosts, and it gets the next one in time.
+    let until = certificate(&first, 0).await;
+    certificate(&first, until).await;
 
     // The host leaves: what it ran moves to the one that has joined, and its objects go.
     let second = Host::start(&cluster, "second");

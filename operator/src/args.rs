@@ -36,6 +36,10 @@ pub enum Command {
         /// Service account of the hosts of pools.
         #[arg(long, default_value = "ringfence-host")]
         host_service_account: String,
+        /// User that hosts are to Kubernetes: only it gets certificates of hosts [default:
+        /// --host-service-account of the namespace]
+        #[arg(long, env = "RINGFENCE_HOST_USER", value_name = "USER")]
+        host_user: Option<String>,
     },
     /// Prints the CustomResourceDefinitions as YAML, to be applied before anything else.
     Crds {

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod certificates;
 pub mod condition;
 pub mod controller;
 pub mod crds;

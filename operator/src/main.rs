@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 use ringfence_operator::args::{Args, Command};
 use ringfence_operator::pool::HostSettings;
-use ringfence_operator::{crds, http, metrics::Metrics, run};
+use ringfence_operator::{certificates, crds, http, metrics::Metrics, run};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,6 +31,7 @@ async fn main() -> anyhow::Result<()> {
             host_image,
             host_image_pull_policy,
             host_service_account,
+            host_user,
         } => {
             tracing_subscriber::fmt()
                 .with_env_filter(
@@ -53,6 +54,9 @@ async fn main() -> anyhow::Result<()> {
                     _ = tokio::signal::ctrl_c() => {}
                 }
             };
+            let account =
+                || format!("system:serviceaccount:{namespace}:{host_service_account}");
+            let host_user = host_user.unwrap_or_else(account);
             let settings = run::Settings {
                 namespace,
                 identity,
@@ -61,6 +65,10 @@ async fn main() -> anyhow::Result<()> {
                     pull_policy: host_image_pull_policy,
                     service_account: host_service_account,
                 }),
+                certificates: certificates::Settings {
+                    host_user: Some(host_user),
+                    ..certificates::Settings::default()
+                },
             };
             let ended = run::run(client, settings, metrics, stop).await;
             serving.abort();

@@ -2,12 +2,14 @@
 
 use kube::Client;
 
+use crate::certificates;
 use crate::controller::Operator;
 use crate::error::Error;
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::pool::HostSettings;
 use crate::watch;
+use crate::write::Writer;
 
 /// Name of the Lease over which operators elect their leader.
 pub const LEADER_LEASE: &str = "ringfence-operator";
@@ -21,6 +23,8 @@ pub struct Settings {
     pub identity: String,
     /// What hosts of pools are run with. Without it the operator runs none, whatever pools ask for.
     pub hosts: Option<HostSettings>,
+    /// How certificates of hosts are signed.
+    pub certificates: certificates::Settings,
 }
 
 /// Watches at once, so that taking over is quick; works as soon as it leads; ends when `stop` does, and
@@ -41,7 +45,7 @@ pub async fn run(
     let seen = watch::start(&client, &settings.namespace);
     let mut listed = operator.listen(seen);
     let mut candidate = Candidate::new(
-        client,
+        client.clone(),
         &settings.namespace,
         LEADER_LEASE,
         &settings.identity,
@@ -58,7 +62,12 @@ pub async fn run(
     }
     tracing::info!(identity = settings.identity, "leading");
     metrics.leading(true);
-    let work = operator.work();
+    let mut work = operator.work();
+    work.spawn(certificates::run(
+        Writer::new(client, metrics.clone()),
+        settings.namespace,
+        settings.certificates,
+    ));
     let ended = tokio::select! {
         error = candidate.hold() => Err(error),
         () = &mut stop => Ok(()),

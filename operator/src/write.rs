@@ -228,20 +228,37 @@ impl Writer {
         Api::all(self.client.clone())
     }
 
-    async fn send<T>(
+    /// Reads, with the same deadline.
+    pub(crate) async fn read<T>(
+        &self,
+        action: String,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error> {
+        in_time(action, request).await
+    }
+
+    /// Writes, and counts it.
+    pub(crate) async fn send<T>(
         &self,
         verb: Verb,
         action: String,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Error> {
-        let answer = match tokio::time::timeout(WRITE_TIMEOUT, request).await {
-            Ok(answer) => answer.map_err(Error::api(action)),
-            Err(_) => Err(Error::Timeout {
-                action,
-                after: WRITE_TIMEOUT,
-            }),
-        };
+        let answer = in_time(action, request).await;
         self.metrics.written(verb, answer.is_ok());
         answer
+    }
+}
+
+async fn in_time<T>(
+    action: String,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(WRITE_TIMEOUT, request).await {
+        Ok(answer) => answer.map_err(Error::api(action)),
+        Err(_) => Err(Error::Timeout {
+            action,
+            after: WRITE_TIMEOUT,
+        }),
     }
 }

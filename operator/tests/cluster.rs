@@ -4,6 +4,8 @@
 
 #[path = "cluster/admission.rs"]
 mod admission;
+#[path = "cluster/certificates.rs"]
+mod certificates;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/fixture.rs"]

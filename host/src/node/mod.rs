@@ -2,6 +2,7 @@
 //! that are bound to it, prepares them, and says how it went. It goes on serving what it has while the API
 //! server is away.
 
+mod certificate;
 mod instances;
 mod models;
 mod register;
@@ -23,6 +24,7 @@ use crate::gateway::auth::ClusterSettings;
 use crate::gateway::{Gateway, rest};
 use crate::host::Host;
 use crate::local::{Base, LocalError, Options};
+use crate::peer::PeerTls;
 
 /// Field manager of everything that a host applies.
 pub const FIELD_MANAGER: &str = "ringfence-host";
@@ -72,6 +74,7 @@ struct Shared {
     membership: Membership,
     host: Host,
     resolver: Resolver,
+    peers: PeerTls,
 }
 
 /// A host that serves as a node.
@@ -109,6 +112,7 @@ impl Node {
         let resolver = Resolver::new(base.artifacts, base.egress, base.offers).await?;
         let shared = Arc::new(Shared {
             client,
+            peers: PeerTls::new(membership.name.clone()),
             membership,
             host: base.host.clone(),
             resolver,
@@ -124,6 +128,7 @@ impl Node {
             .map_err(|error| NodeError::Join(Box::new(error)))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(register::renew(shared.clone()));
+        tasks.spawn(certificate::keep(shared.clone()));
         tasks.spawn(models::follow(shared.clone()));
         tasks.spawn(instances::follow(shared.clone()));
         gateway.loaded().store(true, Ordering::Relaxed);
@@ -140,6 +145,11 @@ impl Node {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How it proves to other hosts which one it is.
+    pub fn peers(&self) -> &PeerTls {
+        &self.shared.peers
     }
 
     /// The host.

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -180,6 +180,7 @@ pub struct Metrics {
     authentication_failures: Counter,
     reviews: Family<ReviewLabels, Counter>,
     mcp_sessions: Gauge,
+    peer_certificate: Gauge,
 }
 
 impl Default for Metrics {
@@ -228,6 +229,7 @@ impl Metrics {
             authentication_failures: Counter::default(),
             reviews: Family::default(),
             mcp_sessions: Gauge::default(),
+            peer_certificate: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -346,6 +348,12 @@ impl Metrics {
             "MCP sessions that are open",
             self.mcp_sessions.clone(),
         );
+        r.register_with_unit(
+            "peer_certificate_expiry_timestamp",
+            "When the certificate runs out by which other hosts know this one; 0 without one",
+            Unit::Seconds,
+            self.peer_certificate.clone(),
+        );
     }
 
     /// A call began. Every call of this is matched by one of [`Metrics::call_finished`].
@@ -429,6 +437,13 @@ impl Metrics {
         // Precise up to 2^53 bytes, more than any sandbox has.
         #[expect(clippy::cast_precision_loss, reason = "a histogram's sum is a float")]
         self.sandbox_memory.observe(memory as f64);
+    }
+
+    /// The host proves itself to other hosts by a certificate that runs out then.
+    pub fn peer_certificate(&self, until: SystemTime) {
+        let seconds = until.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.peer_certificate
+            .set(i64::try_from(seconds.as_secs()).unwrap_or(i64::MAX));
     }
 
     /// What the pool holds now.

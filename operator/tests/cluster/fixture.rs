@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringfence_operator::certificates;
 use ringfence_operator::metrics::Metrics;
 use ringfence_operator::run::{Settings, run};
 use ringfence_test_cluster::{ControlPlane, shared};
@@ -22,12 +23,21 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(cluster: &'static ControlPlane, identity: &str) -> Self {
+        Self::start_with(cluster, identity, certificates::Settings::default())
+    }
+
+    pub(crate) fn start_with(
+        cluster: &'static ControlPlane,
+        identity: &str,
+        certificates: certificates::Settings,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let metrics = Metrics::default();
         let settings = Settings {
             namespace: SYSTEM.to_owned(),
             identity: identity.to_owned(),
             hosts: None,
+            certificates,
         };
         let of_thread = metrics.clone();
         let thread = std::thread::spawn(move || {
@@ -56,6 +66,14 @@ impl Running {
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
+    }
+
+    /// Waits until it leads.
+    pub(crate) async fn leads(&self) {
+        eventually("it leads", async || {
+            self.metrics.render().contains("leading 1").then_some(())
+        })
+        .await;
     }
 
     /// Writes that it has made so far.
