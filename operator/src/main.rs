@@ -54,8 +54,7 @@ async fn main() -> anyhow::Result<()> {
                     _ = tokio::signal::ctrl_c() => {}
                 }
             };
-            let account =
-                || format!("system:serviceaccount:{namespace}:{host_service_account}");
+            let account = || format!("system:serviceaccount:{namespace}:{host_service_account}");
             let host_user = host_user.unwrap_or_else(account);
             let settings = run::Settings {
                 namespace,
