@@ -51,6 +51,7 @@ async fn install(cluster: &'static ControlPlane) {
                 namespace: SYSTEM.to_owned(),
                 identity: "operator".to_owned(),
                 hosts: None,
+                certificates: Default::default(),
             };
             let client = cluster.client().await.unwrap();
             let _ = run(client, settings, Metrics::default(), std::future::pending()).await;
