@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube_core::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::{Agent, Ceiling, Host, HostPool, Instance, Model, Tool};
+use crate::{Agent, Ceiling, Host, HostPool, Instance, Model, Run, Tool};
 
 /// The definitions, in the order in which they are installed.
 pub fn definitions() -> Vec<Value> {
@@ -19,6 +19,7 @@ pub fn definitions() -> Vec<Value> {
         HostPool::crd(),
         Host::crd(),
         Instance::crd(),
+        Run::crd(),
     ]
     .into_iter()
     .map(definition)

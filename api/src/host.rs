@@ -82,6 +82,11 @@ pub struct HostStatus {
     /// Where other hosts and the gateway's clients reach it, `IP:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// The journal in which it notes the runs that it begins. Another one, another host: what was bound to
+    /// the one before is not executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub journal: Option<String>,
     /// What instances may use of it.
     #[serde(default)]
     pub allocatable: Resources,

@@ -33,6 +33,7 @@ mod pattern;
 pub mod peer;
 mod placement;
 mod problem;
+mod run;
 mod secret;
 mod selector;
 mod shape;
@@ -75,6 +76,11 @@ pub use placement::{
     PRIORITY, PlacementSpec, REPLICAS, REQUEST_CPU_MILLIS, REQUEST_MEMORY_BYTES, RequestSpec,
 };
 pub use problem::Problem;
+pub use run::{
+    AgentRun, BlobRef, RUN_MESSAGE_BYTES, RUN_OUTPUT_BYTES, RUN_PROGRESS_BYTES,
+    RUN_TIMEOUT_SECONDS, RUN_TTL_SECONDS, Run, RunError, RunMessage, RunOutput, RunPhase,
+    RunProgress, RunRole, RunSpec, RunStatus, RunUsage, ToolRun, head,
+};
 pub use secret::{HeaderSpec, SecretRef};
 pub use selector::{
     LabelCondition, LabelOperator, NAMESPACE_NAME_LABEL, TenantSelector, labels_of_name,

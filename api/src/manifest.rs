@@ -353,8 +353,15 @@ fn exact_kind(text: &str) -> Result<Kind, Problem> {
     Kind::ALL
         .into_iter()
         .find(|kind| kind.as_str() == text)
-        .ok_or_else(|| {
-            let hint = suggestion(text, names);
-            Problem::new("kind", format!("{text:?} is not known: {hint}"))
+        .ok_or_else(|| match text {
+            "Run" => Problem::new(
+                "kind",
+                "runs are objects of a cluster (kubectl apply): here, use `ringfence run AGENT` or \
+                 `ringfence call TOOL FUNCTION`",
+            ),
+            _ => {
+                let hint = suggestion(text, names);
+                Problem::new("kind", format!("{text:?} is not known: {hint}"))
+            }
         })
 }

@@ -50,6 +50,14 @@ spec:
 ";
 
 #[test]
+fn a_run_is_sent_to_where_it_belongs() {
+    let told = problems(
+        "apiVersion: ringfence.dev/v1alpha1\nkind: Run\nmetadata: {name: r}\nspec: {agent: {name: a, input: x}}",
+    );
+    assert!(told[0].contains("`ringfence run AGENT`"), "{told:?}");
+}
+
+#[test]
 fn a_stream_of_documents_is_read() {
     let manifests = read(DESK).unwrap();
     let names: Vec<String> = manifests.iter().map(ToString::to_string).collect();

@@ -18,6 +18,10 @@ pub mod condition {
     pub const SCHEDULED: &str = "Scheduled";
     /// The Pods of a pool are as its `spec.hosts` has them.
     pub const DEPLOYED: &str = "Deployed";
+    /// A run has a host.
+    pub const BOUND: &str = "Bound";
+    /// A run is over, one way or another.
+    pub const FINISHED: &str = "Finished";
     /// A host has little memory left and takes no further instances.
     pub const MEMORY_PRESSURE: &str = "MemoryPressure";
 }

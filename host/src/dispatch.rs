@@ -275,7 +275,7 @@ impl CallContext {
     }
 
     /// Waits for work outside a sandbox, until the deadline or the end of the caller's patience.
-    async fn bound<T>(
+    pub(crate) async fn bound<T>(
         &self,
         work: impl Future<Output = Result<T, CallError>>,
     ) -> Result<T, CallError> {

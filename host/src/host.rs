@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifact::Artifacts;
+use crate::blob::Blobs;
 use crate::core::Core;
 use crate::directory::Directory;
 use crate::dispatch::Dispatch;
@@ -48,6 +49,9 @@ pub enum StartError {
     /// The records cannot be kept.
     #[error(transparent)]
     Records(#[from] RecordError),
+    /// The blobs cannot be kept.
+    #[error("the blobs cannot be read or written")]
+    Blobs(#[source] std::io::Error),
     /// The sessions cannot be kept.
     #[error(transparent)]
     Sessions(#[from] SessionError),
@@ -57,6 +61,7 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct Host {
     core: Arc<Core>,
+    blobs: Blobs,
     draining: CancellationToken,
 }
 
@@ -67,6 +72,7 @@ impl Host {
     /// When a part of the data folder cannot be used.
     pub fn new(parts: Parts) -> Result<Self, StartError> {
         let records = Arc::new(Records::open(&parts.data.join("records"))?);
+        let blobs = Blobs::open(&parts.data.join("blobs")).map_err(StartError::Blobs)?;
         let sessions = Sessions::open(&parts.data.join("sessions.sqlite"))?;
         let sandboxes =
             Sandboxes::new(parts.engine, parts.artifacts.clone(), parts.metrics.clone())
@@ -90,6 +96,7 @@ impl Host {
         });
         Ok(Self {
             core,
+            blobs,
             draining: CancellationToken::new(),
         })
     }
@@ -117,6 +124,16 @@ impl Host {
         &self.core.egress
     }
 
+    /// The blobs.
+    pub fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// Sandboxes that may exist at the same time.
+    pub(crate) fn sandboxes(&self) -> u64 {
+        self.core.sandboxes.pool().sandboxes_max
+    }
+
     /// The records.
     pub fn records(&self) -> &Arc<Records> {
         &self.core.records
@@ -124,6 +141,7 @@ impl Host {
 
     /// Brings the gauges of the pool up to date.
     pub(crate) fn read_pool(&self) {
+        self.core.metrics.blobs(self.blobs.bytes());
         let pool = self.core.sandboxes.pool();
         self.core.metrics.pool(PoolUse {
             used: pool.components,

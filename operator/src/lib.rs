@@ -26,6 +26,7 @@ pub mod metrics;
 pub mod pool;
 pub mod queue;
 pub mod run;
+pub mod runs;
 pub mod scheduler;
 pub mod watch;
 pub mod workload;

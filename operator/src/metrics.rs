@@ -38,6 +38,39 @@ pub struct Metrics {
     queued: Gauge,
     unplaced: Gauge,
     leading: Gauge,
+    runs: RunMetrics,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    code: &'static str,
+}
+
+#[derive(Debug, Clone, Default)]
+struct RunMetrics {
+    waiting: Gauge,
+    in_progress: Gauge,
+    bound: Counter,
+    ended: Family<Ended, Counter>,
+    removed: Counter,
+}
+
+impl RunMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("runs_waiting", "Runs without a host", self.waiting.clone());
+        registry.register(
+            "runs_in_progress",
+            "Runs that are bound and not over",
+            self.in_progress.clone(),
+        );
+        registry.register("runs_bound", "Runs bound to a host", self.bound.clone());
+        registry.register("runs_ended", "Runs that no host ended", self.ended.clone());
+        registry.register(
+            "runs_removed",
+            "Runs removed when their time was over",
+            self.removed.clone(),
+        );
+    }
 }
 
 impl Default for Metrics {
@@ -60,6 +93,8 @@ impl Default for Metrics {
         );
         registry.register("unplaced", "Instances without a host", unplaced.clone());
         registry.register("leading", "1 in the operator that writes", leading.clone());
+        let runs = RunMetrics::default();
+        runs.register(&mut registry);
         Self {
             registry: Arc::new(registry),
             writes,
@@ -68,6 +103,7 @@ impl Default for Metrics {
             queued,
             unplaced,
             leading,
+            runs,
         }
     }
 }
@@ -105,6 +141,28 @@ impl Metrics {
     /// Whether this operator leads.
     pub fn leading(&self, leads: bool) {
         self.leading.set(i64::from(leads));
+    }
+
+    /// How many runs have no host, and how many are bound and not over.
+    pub fn runs(&self, waiting: usize, bound: usize) {
+        let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.runs.waiting.set(gauge(waiting));
+        self.runs.in_progress.set(gauge(bound));
+    }
+
+    /// A run was bound.
+    pub fn run_bound(&self) {
+        self.runs.bound.inc();
+    }
+
+    /// The operator ended a run, with this code of an error.
+    pub fn run_ended(&self, code: &'static str) {
+        self.runs.ended.get_or_create(&Ended { code }).inc();
+    }
+
+    /// A run was removed.
+    pub fn run_removed(&self) {
+        self.runs.removed.inc();
     }
 
     /// Everything, as a scrape reads it.

@@ -1,5 +1,6 @@
 //! Concurrency: what runs at the same time is bounded per tenant and per instance. What does not fit
-//! is refused at once, never queued.
+//! is refused at once, never queued; but for a call that says that it waits, of which its caller keeps a
+//! bounded number.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -53,33 +54,58 @@ fn take(gate: &Arc<Semaphore>, name: &str, most: u64) -> Result<OwnedSemaphorePe
         .map_err(|_| CallError::limit(name, most))
 }
 
-impl<S> Admission<S> {
-    fn admit(&self, call: &Call) -> Result<Permits, CallError> {
+/// What a call has to pass: the tenant's gate, and that of what is called.
+struct Gates {
+    tenant: Arc<Semaphore>,
+    callee: Option<Arc<Instance>>,
+}
+
+impl Gates {
+    fn of(directory: &Directory, call: &Call) -> Result<Self, CallError> {
         let tenant = &call.context.tenant;
         let callee: Option<Arc<Instance>> = match &call.request {
             Request::Function { tool, .. } | Request::Incoming { tool, .. } => {
-                Some(self.directory.tool(tenant, tool)?)
+                Some(directory.tool(tenant, tool)?)
             }
-            Request::Agent { agent, .. } => Some(self.directory.agent(tenant, agent)?),
+            Request::Agent { agent, .. } => Some(directory.agent(tenant, agent)?),
             Request::Complete { .. } | Request::Stream { .. } | Request::Outgoing(_) => None,
         };
-        let gate = self.directory.gate(tenant);
-        let tenant = take(&gate, name::TENANT_CONCURRENCY, TENANT_CONCURRENCY as u64)?;
-        let instance = match callee {
-            Some(callee) => Some(take(
-                &callee.gate,
-                name::CONCURRENCY,
-                callee.limits.concurrency.into(),
-            )?),
+        Ok(Self {
+            tenant: directory.gate(tenant),
+            callee,
+        })
+    }
+
+    fn take(&self) -> Result<Permits, CallError> {
+        let most = TENANT_CONCURRENCY as u64;
+        let tenant = take(&self.tenant, name::TENANT_CONCURRENCY, most)?;
+        let callee = self.callee.as_ref().map(|callee| {
+            let most = callee.limits.concurrency.into();
+            take(&callee.gate, name::CONCURRENCY, most)
+        });
+        Ok((tenant, callee.transpose()?))
+    }
+
+    /// Waits for its turn. What is called comes first: a call that waits for it takes nothing of its
+    /// tenant meanwhile.
+    async fn wait(&self) -> Result<Permits, CallError> {
+        // Gates are never closed.
+        let closed = |_| CallError::Canceled;
+        let callee = match &self.callee {
+            Some(callee) => Some(callee.gate.clone().acquire_owned().await.map_err(closed)?),
             None => None,
         };
-        Ok((tenant, instance))
+        let tenant = self.tenant.clone().acquire_owned().await.map_err(closed)?;
+        Ok((tenant, callee))
     }
 }
 
 impl<S> Service<Call> for Admission<S>
 where
-    S: Service<Call, Response = Reply, Error = CallError, Future: Send + 'static>,
+    S: Service<Call, Response = Reply, Error = CallError, Future: Send + 'static>
+        + Clone
+        + Send
+        + 'static,
 {
     type Response = Reply;
     type Error = CallError;
@@ -90,7 +116,20 @@ where
     }
 
     fn call(&mut self, call: Call) -> Answer {
-        let permits = match self.admit(&call) {
+        let gates = match Gates::of(&self.directory, &call) {
+            Ok(gates) => gates,
+            Err(error) => return std::future::ready(Err(error)).boxed(),
+        };
+        if call.context.waits {
+            let mut inner = self.inner.clone();
+            return async move {
+                // Its permits are held until it is over: what waits is no stream and no HTTP request.
+                let _permits = call.context.bound(gates.wait()).await?;
+                inner.call(call).await
+            }
+            .boxed();
+        }
+        let permits = match gates.take() {
             Ok(permits) => permits,
             Err(error) => return std::future::ready(Err(error)).boxed(),
         };

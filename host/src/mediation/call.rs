@@ -105,6 +105,8 @@ pub struct CallContext {
     pub depth: u32,
     /// Cancelled when the caller gives up.
     pub cancel: CancellationToken,
+    /// Whether it waits, until its deadline, where as much runs already as may; others are refused.
+    pub waits: bool,
     /// Where partial output goes, if anybody reads it.
     pub events: Option<EventSink>,
     /// Counters that all calls of the run share.
@@ -168,6 +170,7 @@ impl CallContext {
             bound_by_wall: false,
             depth: 0,
             cancel: CancellationToken::new(),
+            waits: false,
             events: None,
             shared: Arc::default(),
             spent: Arc::default(),
@@ -184,6 +187,7 @@ impl CallContext {
             depth: self.depth + 1,
             cancel: self.cancel.child_token(),
             events: None,
+            waits: false,
             bound_by_wall: false,
             spent: Arc::default(),
             ..self.clone()

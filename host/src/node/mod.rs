@@ -7,6 +7,7 @@ mod instances;
 mod models;
 mod register;
 mod report;
+pub mod runs;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,6 +59,9 @@ pub enum NodeError {
     /// The built-in components cannot be prepared.
     #[error("the built-in components cannot be prepared")]
     Builtin(#[from] ArtifactError),
+    /// The runs that it begins cannot be noted.
+    #[error(transparent)]
+    Journal(#[from] runs::JournalError),
     /// The cluster does not take it.
     #[error(
         "the host cannot join the cluster: are the kinds installed (ringfence-operator crds | kubectl apply --server-side -f -), and is there the operator's namespace?"
@@ -80,6 +84,7 @@ struct Shared {
 /// A host that serves as a node.
 pub struct Node {
     shared: Arc<Shared>,
+    runs: Arc<runs::Runs>,
     address: SocketAddr,
     serving: JoinHandle<()>,
     tasks: JoinSet<()>,
@@ -123,7 +128,8 @@ impl Node {
         });
         let gateway = Gateway::new(base.host, base.binding, settings, rest);
         let address = gateway.address();
-        register::register(&shared, address)
+        let runs = runs::Runs::open(shared.clone(), address, base.data.path())?;
+        register::register(&shared, address, runs.journal_id())
             .await
             .map_err(|error| NodeError::Join(Box::new(error)))?;
         let mut tasks = JoinSet::new();
@@ -131,10 +137,13 @@ impl Node {
         tasks.spawn(certificate::keep(shared.clone()));
         tasks.spawn(models::follow(shared.clone()));
         tasks.spawn(instances::follow(shared.clone()));
+        tasks.spawn(runs::follow(runs.clone()));
+        tasks.spawn(shared.host.blobs().clone().sweep_forever());
         gateway.loaded().store(true, Ordering::Relaxed);
         let serving = tokio::spawn(gateway.serve());
         Ok(Self {
             shared,
+            runs,
             address,
             serving,
             tasks,
@@ -159,7 +168,7 @@ impl Node {
 
     /// Leaves: lets its instances move elsewhere, ends calls in flight, and says goodbye.
     pub async fn leave(mut self) {
-        register::drain(&self.shared).await;
+        tokio::join!(register::drain(&self.shared), self.runs.drain());
         self.shared.host.draining().cancel();
         if let Err(error) = self.serving.await {
             tracing::error!(%error, "the gateway ended badly");

@@ -27,7 +27,11 @@ fn apply() -> PatchParams {
 }
 
 /// Makes the Lease, then the `Host`: a host without a Lease would count as lost.
-pub(super) async fn register(shared: &Shared, address: SocketAddr) -> kube::Result<()> {
+pub(super) async fn register(
+    shared: &Shared,
+    address: SocketAddr,
+    journal: &str,
+) -> kube::Result<()> {
     renewal(shared).await?;
     spec(shared, false).await?;
     let member = &shared.membership;
@@ -35,6 +39,7 @@ pub(super) async fn register(shared: &Shared, address: SocketAddr) -> kube::Resu
         "apiVersion": API_VERSION, "kind": "Host", "metadata": {"name": member.name},
         "status": {
             "address": address.to_string(),
+            "journal": journal,
             "allocatable": member.allocatable,
             "version": env!("CARGO_PKG_VERSION"),
             "conditions": [{

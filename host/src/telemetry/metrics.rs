@@ -181,6 +181,9 @@ pub struct Metrics {
     reviews: Family<ReviewLabels, Counter>,
     mcp_sessions: Gauge,
     peer_certificate: Gauge,
+    runs: Family<ResultLabel, Counter>,
+    runs_in_progress: Gauge,
+    blob_bytes: Gauge,
 }
 
 impl Default for Metrics {
@@ -230,6 +233,9 @@ impl Metrics {
             reviews: Family::default(),
             mcp_sessions: Gauge::default(),
             peer_certificate: Gauge::default(),
+            runs: Family::default(),
+            runs_in_progress: Gauge::default(),
+            blob_bytes: Gauge::default(),
         };
         metrics.register();
         metrics
@@ -353,6 +359,22 @@ impl Metrics {
             "When the certificate runs out by which other hosts know this one; 0 without one",
             Unit::Seconds,
             self.peer_certificate.clone(),
+        );
+        r.register(
+            "runs",
+            "Run objects that this host executed, by outcome",
+            self.runs.clone(),
+        );
+        r.register(
+            "runs_in_progress",
+            "Run objects that this host executes now",
+            self.runs_in_progress.clone(),
+        );
+        r.register_with_unit(
+            "blobs",
+            "Outputs that are kept for Run objects",
+            Unit::Bytes,
+            self.blob_bytes.clone(),
         );
     }
 
@@ -530,6 +552,23 @@ impl Metrics {
     pub fn mcp_sessions(&self, open: usize) {
         self.mcp_sessions
             .set(i64::try_from(open).unwrap_or(i64::MAX));
+    }
+
+    /// A `Run` began. Every call of this is matched by one of [`Metrics::run_ended`].
+    pub fn run_began(&self) {
+        self.runs_in_progress.inc();
+    }
+
+    /// A `Run` ended; `result` is `ok` or the code of its error.
+    pub fn run_ended(&self, result: &'static str) {
+        self.runs_in_progress.dec();
+        self.runs.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Bytes of all blobs now.
+    pub fn blobs(&self, bytes: u64) {
+        self.blob_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Everything, as OpenMetrics text ([`CONTENT_TYPE`]).

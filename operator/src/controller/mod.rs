@@ -4,6 +4,7 @@ mod binder;
 mod governance;
 mod intake;
 mod pools;
+mod runs;
 mod workloads;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::key::WorkloadId;
 use crate::metrics::Metrics;
 use crate::pool::HostSettings;
 use crate::queue::Queue;
+use crate::runs::Book;
 use crate::watch::Seen;
 use crate::write::{FIELD_MANAGER, Writer};
 use pools::Pools;
@@ -44,6 +46,9 @@ pub struct Operator {
     workloads: Arc<Queue<WorkloadId>>,
     governed: Arc<Queue<Governed>>,
     placing: Arc<Notify>,
+    runs: Arc<Mutex<Book>>,
+    running: Arc<Notify>,
+    client: Client,
     writer: Writer,
     recorder: Recorder,
     metrics: Metrics,
@@ -63,6 +68,9 @@ impl Operator {
             workloads: Arc::default(),
             governed: Arc::default(),
             placing: Arc::default(),
+            runs: Arc::default(),
+            running: Arc::default(),
+            client: client.clone(),
             writer: Writer::new(client.clone(), metrics.clone()),
             recorder: Recorder::new(client, reporter),
             metrics,
@@ -82,6 +90,7 @@ impl Operator {
     pub fn listen(&self, seen: mpsc::Receiver<Seen>) -> watch::Receiver<bool> {
         let (sender, listed) = watch::channel(false);
         tokio::spawn(intake::run(self.clone(), seen, sender));
+        tokio::spawn(runs::follow(self.clone(), self.client.clone()));
         listed
     }
 
@@ -96,6 +105,7 @@ impl Operator {
         if let Some(pools) = &self.pools {
             tasks.spawn(pools::run(self.clone(), pools.clone()));
         }
+        tasks.spawn(runs::run(self.clone()));
         self.placing.notify_one();
         tasks
     }
@@ -103,11 +113,27 @@ impl Operator {
     /// Takes a change in: from a watch, or what the API server answered to a write, so that nobody waits
     /// for the watch to tell.
     fn learn(&self, change: Change) {
+        let hosts = matches!(
+            change,
+            Change::Host(_) | Change::HostGone(_) | Change::Alive(..)
+        );
         let dirty = self.index.lock().apply(change);
+        if hosts {
+            self.runs.lock().hosts_changed();
+            self.running.notify_one();
+        }
         self.look_at(dirty);
     }
 
     fn look_at(&self, dirty: Dirty) {
+        if !dirty.workloads.is_empty() {
+            let mut runs = self.runs.lock();
+            dirty
+                .workloads
+                .iter()
+                .for_each(|id| runs.target_changed(id));
+            self.running.notify_one();
+        }
         for id in dirty.workloads {
             self.workloads.add(id);
         }

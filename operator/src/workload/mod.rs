@@ -22,6 +22,7 @@ use ringfence_api::{
     ToolSpec, Workload, WorkloadStatus,
 };
 
+pub(crate) use plan::is_ready;
 pub use plan::{Plan, plan};
 
 use crate::invalid::invalid;

@@ -127,7 +127,8 @@ fn living(instance: &Arc<Instance>) -> Option<String> {
     }
 }
 
-pub(super) fn is_ready(instance: &Instance) -> bool {
+/// Whether an instance can be called where it is bound.
+pub(crate) fn is_ready(instance: &Instance) -> bool {
     instance.metadata.deletion_timestamp.is_none()
         && instance.spec.host_name.is_some()
         && instance.spec.pinned.is_some()

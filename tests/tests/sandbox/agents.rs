@@ -82,6 +82,20 @@ pub(crate) async fn agent_stream(host: TestHost) {
     }
 }
 
+pub(crate) async fn agent_slow(host: TestHost) {
+    host.agent("slow", guests::AGENT_SLOW, Setup::default().output())
+        .await;
+    let (sink, mut reader) = events();
+    let mut context = host.context();
+    context.events = Some(sink);
+    let began = std::time::Instant::now();
+    let answer = host.ask_in(context, "slow", "50").await;
+    assert_eq!(answer.unwrap(), "waited 50 ms");
+    assert!(began.elapsed().as_millis() >= 50);
+    let expected = OutputEvent::Part(Part::Text("began".to_owned()));
+    assert_eq!(reader.next().await, Some(expected));
+}
+
 pub(crate) async fn agent_fail(host: TestHost) {
     host.agent("fail", guests::AGENT_FAIL, Setup::default())
         .await;

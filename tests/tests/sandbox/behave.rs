@@ -5,7 +5,7 @@ use ringfence_host::error::CallError;
 use ringfence_host::message::Part;
 use ringfence_host::output::{OutputEvent, events};
 use ringfence_test_guests as guests;
-use ringfence_tests::{Setup, TestHost, json_of, text_of};
+use ringfence_tests::{Setup, TestHost, json_of, reads_and_writes, text_of};
 use serde_json::json;
 
 pub(crate) async fn echo(host: TestHost) {
@@ -45,6 +45,22 @@ pub(crate) async fn sleep(host: TestHost) {
     let slept = host.call("sleep", "sleep_ms", json!({ "ms": 50 })).await;
     assert!(!slept.unwrap().is_error);
     assert!(began.elapsed().as_millis() >= 50);
+}
+
+pub(crate) async fn tally(host: TestHost) {
+    let folder = tempfile::tempdir().unwrap();
+    host.tool("tally", guests::TALLY, reads_and_writes(folder.path()))
+        .await;
+    for name in ["a", "b", "a"] {
+        let mark = json!({ "folder": "/data", "name": name, "ms": 1 });
+        assert!(!host.call("tally", "mark", mark).await.unwrap().is_error);
+    }
+    let marks = ["a.0", "a.1", "b.0"];
+    assert!(marks.iter().all(|mark| folder.path().join(mark).is_file()));
+    assert_eq!(
+        std::fs::read_dir(folder.path()).unwrap().count(),
+        marks.len()
+    );
 }
 
 pub(crate) async fn kv(host: TestHost) {

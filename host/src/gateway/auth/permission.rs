@@ -15,6 +15,9 @@ pub(in crate::gateway) const TOOLS: &str = "tools";
 /// The models of a tenant.
 pub(in crate::gateway) const MODELS: &str = "models";
 
+/// The runs of a tenant, and what they gave.
+pub(in crate::gateway) const RUNS: &str = "runs";
+
 /// One thing to do in a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::gateway) struct Permission {

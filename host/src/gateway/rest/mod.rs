@@ -6,6 +6,7 @@
 
 mod access;
 mod artifacts;
+mod blobs;
 mod calls;
 mod extract;
 mod openapi;
@@ -106,6 +107,7 @@ fn operations() -> Vec<Operation> {
     let mut all = openapi::operations();
     all.extend(resources::operations());
     all.extend(artifacts::operations());
+    all.extend(blobs::operations());
     all.extend(calls::operations());
     all.extend(runs::operations());
     all

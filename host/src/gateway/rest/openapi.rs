@@ -178,7 +178,7 @@ fn meaning(parameter: &str) -> &'static str {
         "tenant" => "The tenant: a namespace.",
         "name" => "Name of the resource.",
         "function" => "Name of the function within its tool.",
-        "digest" => "Digest of the artifact.",
+        "digest" => "Digest of the artifact or blob.",
         _ => "Identifier of the run.",
     }
 }
