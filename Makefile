@@ -48,9 +48,9 @@ test-conformance: build ## the MCP conformance suite, both versions
 	@tests/conformance/run
 
 .PHONY: bench
-bench: ## measure speed and density beside wasmtime and axum; ONLY=metric measures one
+bench: cluster-control-plane-programs ## measure speed and density beside wasmtime and axum; ONLY=metric measures one
 	@scripts/setup wrk
-	$(CARGO) build --locked --release --workspace --bin ringfence-bench --bin ringfence
+	$(CARGO) build --locked --release --workspace --bin ringfence-bench --bin ringfence --bin ringfence-operator
 	@"$${CARGO_TARGET_DIR:-target}/release/ringfence-bench" $(if $(ONLY),--only $(ONLY))
 
 .PHONY: test-cluster

@@ -14,6 +14,20 @@ use crate::server::Server;
 
 const JSON: &str = "application/json";
 
+/// The text at an address.
+pub(crate) async fn get(url: &str) -> Result<String> {
+    let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
+    let request = Request::get(url).body(Full::<Bytes>::new(Bytes::new()))?;
+    let response = client.request(request).await?;
+    ensure!(
+        response.status().is_success(),
+        "{url} answers {}",
+        response.status()
+    );
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok(String::from_utf8_lossy(&body).into_owned())
+}
+
 /// A connection to a host, for the tenant `default`.
 pub(crate) struct Api {
     runtime: Runtime,

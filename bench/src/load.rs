@@ -66,6 +66,13 @@ pub(crate) fn compare(ours: &Load, peer: &Load) -> Result<Compared> {
     })
 }
 
+/// Puts a load several times on one server: the median of requests a second.
+pub(crate) fn alone(load: &Load) -> Result<f64> {
+    load.put(Duration::from_secs(1))?;
+    let rates: Result<Vec<f64>> = (0..ROUNDS).map(|_| load.put(TIME)).collect();
+    Ok(median(&rates?))
+}
+
 impl Load {
     /// Requests a second over this time. An answer that is not a success is an error.
     fn put(&self, time: Duration) -> Result<f64> {

@@ -7,6 +7,7 @@
 
 mod agents;
 mod api;
+mod cluster;
 mod echo_server;
 mod first_call;
 mod load;
@@ -66,6 +67,26 @@ const BENCHMARKS: &[Benchmark] = &[
     Benchmark {
         metrics: &[first_call::JAVASCRIPT.metric],
         measure: |setting| first_call::measure(setting, &first_call::JAVASCRIPT),
+    },
+    Benchmark {
+        metrics: cluster::ready::METRICS,
+        measure: cluster::ready::measure,
+    },
+    Benchmark {
+        metrics: cluster::many::METRICS,
+        measure: cluster::many::measure,
+    },
+    Benchmark {
+        metrics: cluster::loss::METRICS,
+        measure: cluster::loss::measure,
+    },
+    Benchmark {
+        metrics: cluster::runs::METRICS,
+        measure: cluster::runs::measure,
+    },
+    Benchmark {
+        metrics: cluster::gateway::METRICS,
+        measure: cluster::gateway::measure,
     },
 ];
 

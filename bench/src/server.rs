@@ -81,22 +81,21 @@ impl Server {
 
     /// Asks it to end and waits until it has.
     pub(crate) fn stop(mut self) -> Result<()> {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            kill_process(pid, Signal::TERM)?;
-        }
+        terminate(self.child.id())?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Ends it as a crash does.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
     /// Bytes of memory that are resident now.
     pub(crate) fn resident(&self) -> Result<u64> {
-        let path = format!("/proc/{}/smaps_rollup", self.child.id());
-        let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
-        let kib = text
-            .lines()
-            .find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix("kB"))
-            .with_context(|| format!("{path} has no Rss"))?;
-        Ok(kib.trim().parse::<u64>()? << 10)
+        resident(self.child.id())
     }
 }
 
@@ -106,4 +105,23 @@ impl Drop for Server {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Asks a process to end.
+pub(crate) fn terminate(process: u32) -> Result<()> {
+    if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+        kill_process(pid, Signal::TERM)?;
+    }
+    Ok(())
+}
+
+/// Bytes of memory of a process that are resident now.
+pub(crate) fn resident(process: u32) -> Result<u64> {
+    let path = format!("/proc/{}/smaps_rollup", process);
+    let text = std::fs::read_to_string(&path).with_context(|| path.clone())?;
+    let kib = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix("kB"))
+        .with_context(|| format!("{path} has no Rss"))?;
+    Ok(kib.trim().parse::<u64>()? << 10)
 }

@@ -10,6 +10,8 @@ pub(crate) struct Setting {
     pub(crate) root: PathBuf,
     /// The `ringfence` command, from the same build as this program.
     pub(crate) ringfence: PathBuf,
+    /// The `ringfence-operator` command, likewise.
+    pub(crate) operator: PathBuf,
     /// Tools that are installed once.
     pub(crate) cache: PathBuf,
     /// Processor and number of cores, for the detail of each measurement.
@@ -24,12 +26,17 @@ impl Setting {
             .context("this crate lies in the repository")?
             .to_owned();
         let program = std::env::current_exe().context("this program has a path")?;
-        let ringfence = program.with_file_name("ringfence");
-        ensure!(
-            ringfence.is_file(),
-            "{} is missing: run `make bench`, which builds it",
-            ringfence.display()
-        );
+        let beside = |name| {
+            let path = program.with_file_name(name);
+            ensure!(
+                path.is_file(),
+                "{} is missing: run `make bench`, which builds it",
+                path.display()
+            );
+            Ok(path)
+        };
+        let ringfence = beside("ringfence")?;
+        let operator = beside("ringfence-operator")?;
         let cache = match std::env::var_os("RINGFENCE_CACHE") {
             Some(cache) => PathBuf::from(cache),
             None => {
@@ -41,6 +48,7 @@ impl Setting {
         Ok(Self {
             root,
             ringfence,
+            operator,
             cache,
             machine: machine()?,
         })

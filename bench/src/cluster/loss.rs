@@ -1,0 +1,78 @@
+//! A host is killed: how long until everything that it ran is ready elsewhere.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::runtime::watcher::{Config, Event};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, ResourceExt as _};
+use ringfence_api::{Instance, condition};
+
+use super::world::{World, within};
+use super::{PATIENCE, Ready, SETTING, make};
+use crate::report::{Goal, Measurement};
+use crate::setting::Setting;
+
+pub(crate) const METRICS: &[&str] = &["host_loss_rebind_s"];
+
+const INSTANCES: usize = 1_000;
+/// How long a Lease holds, and how much later everything should be ready.
+const LEASE: f64 = 10.0;
+const ALLOWED: f64 = 2.0;
+
+/// See the module.
+pub(crate) fn measure(setting: &Setting) -> Result<Vec<Measurement>> {
+    let elapsed = within(async {
+        let world = World::new(setting).await?;
+        let _operator = world.operator("operator").await?;
+        let lost = world.host(
+            "h-lost",
+            None,
+            &["--memory-bytes", "8796093022208", "--cpu-millis", "4000000"],
+        )?;
+        make(&world.client, INSTANCES).await?;
+        Ready::watch(&world.client).all(INSTANCES).await?;
+        let _stays = world.host(
+            "h-stays",
+            None,
+            &["--memory-bytes", "8796093022208", "--cpu-millis", "4000000"],
+        )?;
+        let all: Api<Instance> = Api::all(world.client.clone());
+        let mut events = watcher(all, Config::default()).default_backoff().boxed();
+        let mut there: HashMap<String, bool> = HashMap::new();
+        let began = Instant::now();
+        lost.kill()?;
+        while there.values().filter(|ready| **ready).count() < INSTANCES {
+            let event = tokio::time::timeout(PATIENCE, events.try_next()).await;
+            let event = event.context("the instances do not become ready elsewhere")??;
+            if let Some(Event::Apply(instance) | Event::InitApply(instance)) = event {
+                there.insert(instance.name_any(), is_there(&instance));
+            }
+        }
+        Ok(began.elapsed().as_secs_f64())
+    })?;
+    Ok(vec![Measurement {
+        name: METRICS[0],
+        value: elapsed,
+        unit: "s",
+        goal: Goal::AtMost(LEASE + ALLOWED),
+        detail: format!(
+            "from killing the host that ran {INSTANCES} chat agents until each is Ready on the other one; its \
+             Lease of {LEASE} s was renewed up to 2.5 s before and has 0.5 s of grace; {SETTING}"
+        ),
+    }])
+}
+
+fn is_there(instance: &Instance) -> bool {
+    let status = instance.status.as_ref();
+    status.is_some_and(|status| {
+        status.host_name.as_ref().map(ringfence_api::Name::as_str) == Some("h-stays")
+            && status.host_name == instance.spec.host_name
+            && status
+                .conditions
+                .iter()
+                .any(|c| c.type_ == condition::READY && c.status == "True")
+    })
+}
