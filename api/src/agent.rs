@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{ArtifactSource, Grants, LimitsSpec, Name, PlacementSpec, WorkloadStatus};
+use crate::{ArtifactSource, Grants, LimitsSpec, Name, PlacementSpec, RolloutSpec, WorkloadStatus};
 
 /// An agent: a component that exports `ringfence:agent/handler`, or, without `component`, the
 /// built-in chat agent with `instructions` and a `model`.
@@ -39,6 +39,22 @@ use crate::{ArtifactSource, Grants, LimitsSpec, Name, PlacementSpec, WorkloadSta
         name = "Replicas",
         type_ = "integer",
         json_path = ".status.readyReplicas"
+    ),
+    printcolumn(
+        name = "Updated",
+        type_ = "integer",
+        json_path = ".status.updatedReplicas"
+    ),
+    printcolumn(
+        name = "Available",
+        type_ = "integer",
+        json_path = ".status.availableReplicas"
+    ),
+    printcolumn(
+        name = "Revision",
+        type_ = "string",
+        json_path = ".status.currentRevision",
+        priority = 1
     ),
     printcolumn(
         name = "Digest",
@@ -96,6 +112,9 @@ pub struct AgentSpec {
     /// Where its instances should run.
     #[serde(default, skip_serializing_if = "PlacementSpec::is_default")]
     pub placement: PlacementSpec,
+    /// How a new revision takes the place of the one before.
+    #[serde(default, skip_serializing_if = "RolloutSpec::is_default")]
+    pub rollout: RolloutSpec,
 }
 
 impl AgentSpec {

@@ -68,7 +68,7 @@ pub const NAME_LABEL: &str = "ringfence.dev/name";
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "self.workload == oldSelf.workload && self.generation == oldSelf.generation && self.placement == oldSelf.placement", "message": "an instance is frozen: only hostName and pinned are set after it was made"},
+    {"rule": "self.workload == oldSelf.workload && self.generation == oldSelf.generation && self.placement == oldSelf.placement", "message": "an instance is frozen: only hostName, pinned and weight are set after it was made"},
     {"rule": "!has(oldSelf.pinned) || (has(self.pinned) && self.pinned == oldSelf.pinned)", "message": "what was pinned stays"},
 ]))]
 pub struct InstanceSpec {
@@ -89,6 +89,11 @@ pub struct InstanceSpec {
     /// The component and its effective grants. Until they are set, nothing of it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pinned>,
+    /// Percent of the runs that the instances of this revision get together, while it is a canary. Those
+    /// without a weight share the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 100))]
+    pub weight: Option<u32>,
 }
 
 /// A resource as an instance holds it.

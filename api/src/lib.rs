@@ -33,6 +33,7 @@ mod pattern;
 pub mod peer;
 mod placement;
 mod problem;
+mod rollout;
 mod run;
 mod secret;
 mod selector;
@@ -76,6 +77,11 @@ pub use placement::{
     PRIORITY, PlacementSpec, REPLICAS, REQUEST_CPU_MILLIS, REQUEST_MEMORY_BYTES, RequestSpec,
 };
 pub use problem::Problem;
+pub use rollout::{
+    Bound, BoundError, CANARY_STEPS, CHANGE_CAUSE_ANNOTATION, CanarySpec, CanaryStep, OnFailure,
+    PROMOTED_ANNOTATION, REVISION_HISTORY, REVISION_LABEL, ROLLOUT_SECONDS, RolloutSpec,
+    RolloutStatus, share,
+};
 pub use run::{
     AgentRun, BlobRef, RUN_MESSAGE_BYTES, RUN_OUTPUT_BYTES, RUN_PROGRESS_BYTES,
     RUN_TIMEOUT_SECONDS, RUN_TTL_SECONDS, Run, RunError, RunMessage, RunOutput, RunPhase,

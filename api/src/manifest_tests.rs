@@ -407,3 +407,59 @@ fn what_places_instances_has_bounds() {
     let good = "replicas: 3, placement: {pool: big, priority: -5, requests: {memoryBytes: 1024}}";
     assert!(read(&agent(good)).is_ok());
 }
+
+#[test]
+fn how_revisions_follow_each_other_has_bounds() {
+    let tool = |rollout: &str| {
+        format!(
+            "apiVersion: ringfence.dev/v1alpha1\nkind: Tool\nmetadata: {{name: a}}\n\
+             spec: {{agent: b, rollout: {{{rollout}}}}}\n"
+        )
+    };
+    for (rollout, field) in [
+        ("maxSurge: 0, maxUnavailable: 0%", "spec.rollout"),
+        (
+            "maxSurge: 0, canary: {steps: [{weight: 1}]}",
+            "spec.rollout.maxSurge",
+        ),
+        ("maxSurge: 1001", "spec.rollout.maxSurge"),
+        ("maxUnavailable: half", "spec.rollout.maxUnavailable"),
+        (
+            "minReadySeconds: 600",
+            "spec.rollout.progressDeadlineSeconds",
+        ),
+        (
+            "progressDeadlineSeconds: 0",
+            "spec.rollout.progressDeadlineSeconds",
+        ),
+        (
+            "progressDeadlineSeconds: 604801",
+            "spec.rollout.progressDeadlineSeconds",
+        ),
+        (
+            "revisionHistoryLimit: 101",
+            "spec.rollout.revisionHistoryLimit",
+        ),
+        ("canary: {steps: []}", "spec.rollout.canary.steps"),
+        (
+            "canary: {steps: [{weight: 0}]}",
+            "spec.rollout.canary.steps[0].weight",
+        ),
+        (
+            "canary: {steps: [{weight: 1, pauseSeconds: 0}]}",
+            "spec.rollout.canary.steps[0].pauseSeconds",
+        ),
+        ("restartedAt: ''", "spec.rollout.restartedAt"),
+        ("onFailure: retry", "spec.rollout.onFailure"),
+        ("strategy: Recreate", "spec.rollout.strategy"),
+    ] {
+        let found = problems(&tool(rollout));
+        assert!(
+            found.first().is_some_and(|found| found.contains(field)),
+            "{rollout}: {found:?}"
+        );
+    }
+    let good = "maxSurge: 2, maxUnavailable: 10%, onFailure: halt, paused: true, \
+                canary: {steps: [{weight: 10, pauseSeconds: 60}, {weight: 50}]}";
+    assert!(read(&tool(good)).is_ok(), "{:?}", problems(&tool(good)));
+}

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Capability, Digest, Grants, Refusal};
+use crate::{Capability, Digest, Grants, Refusal, RolloutStatus};
 
 /// Types of conditions, as they stand in `status.conditions`.
 pub mod condition {
@@ -22,6 +22,10 @@ pub mod condition {
     pub const BOUND: &str = "Bound";
     /// A run is over, one way or another.
     pub const FINISHED: &str = "Finished";
+    /// Enough instances can be called, whatever their revision: `replicas` less `maxUnavailable`.
+    pub const AVAILABLE: &str = "Available";
+    /// The rollout of the newest revision gets on, or is complete.
+    pub const PROGRESSING: &str = "Progressing";
     /// A host has little memory left and takes no further instances.
     pub const MEMORY_PRESSURE: &str = "MemoryPressure";
 }
@@ -33,7 +37,7 @@ pub struct WorkloadStatus {
     /// Generation that the rest is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready` and `AsksGranted`.
+    /// `Ready`, `AsksGranted`, `Available` and `Progressing`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -55,6 +59,21 @@ pub struct WorkloadStatus {
     /// Instances that can be called.
     #[serde(default)]
     pub ready_replicas: u32,
+    /// Instances of the newest revision.
+    #[serde(default)]
+    pub updated_replicas: u32,
+    /// Instances that have been ready for `minReadySeconds`.
+    #[serde(default)]
+    pub available_replicas: u32,
+    /// The last revision whose rollout was complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_revision: Option<String>,
+    /// The newest revision: what the spec says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub update_revision: Option<String>,
+    /// The rollout that is under way or has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
     /// Selects its instances, for `kubectl scale` and autoscalers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::{
     AddressScope, AgentGrant, ArtifactSource, Grants, HeaderSpec, HttpGrant, LimitsSpec, Name,
-    Parameter, PlacementSpec, WorkloadStatus,
+    Parameter, PlacementSpec, RolloutSpec, WorkloadStatus,
 };
 
 /// A provider of functions. Exactly one of `component`, `mcp` and `agent` says who provides them.
@@ -43,6 +43,22 @@ use crate::{
         name = "Replicas",
         type_ = "integer",
         json_path = ".status.readyReplicas"
+    ),
+    printcolumn(
+        name = "Updated",
+        type_ = "integer",
+        json_path = ".status.updatedReplicas"
+    ),
+    printcolumn(
+        name = "Available",
+        type_ = "integer",
+        json_path = ".status.availableReplicas"
+    ),
+    printcolumn(
+        name = "Revision",
+        type_ = "string",
+        json_path = ".status.currentRevision",
+        priority = 1
     ),
     printcolumn(
         name = "Digest",
@@ -95,6 +111,9 @@ pub struct ToolSpec {
     /// Where its instances should run.
     #[serde(default, skip_serializing_if = "PlacementSpec::is_default")]
     pub placement: PlacementSpec,
+    /// How a new revision takes the place of the one before.
+    #[serde(default, skip_serializing_if = "RolloutSpec::is_default")]
+    pub rollout: RolloutSpec,
 }
 
 impl ToolSpec {

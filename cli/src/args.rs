@@ -12,6 +12,7 @@ use crate::command::{
     host::HostArgs,
     key::KeyArgs,
     logs::LogsArgs,
+    rollout::RolloutArgs,
     run::RunArgs,
     serve::ServeArgs,
 };
@@ -75,6 +76,8 @@ pub enum Command {
     Call(CallArgs),
     /// Show what an agent, a tool or a run wrote to its log
     Logs(LogsArgs),
+    /// Follow, undo, pause and promote new revisions (on a cluster)
+    Rollout(RolloutArgs),
     /// Scaffold a tool, an agent or a command-line tool
     New(NewArgs),
     /// Build a project folder into a component

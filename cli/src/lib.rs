@@ -87,6 +87,7 @@ fn command(cli: Cli, program: plugin::Program) -> anyhow::Result<()> {
             Command::Run(args) => command::run::run(&place, args, cli.output).await,
             Command::Call(args) => command::call::run(&place, args, cli.output).await,
             Command::Logs(args) => command::logs::run(&place, args, cli.output).await,
+            Command::Rollout(args) => command::rollout::run(&place, args, cli.output).await,
             Command::Version => command::version::run(&place, cli.output).await,
             // Done above, without a host.
             Command::Serve(_)

@@ -333,6 +333,42 @@ fn errors_say_what_to_do_and_have_codes() {
 }
 
 #[test]
+fn a_change_that_cannot_run_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Host::start(folder.path(), &[]);
+    let rollout =
+        |rollout: &str| DESK.replace("Repeat.", &format!("Repeat.\n  rollout: {{{rollout}}}"));
+    let good = "maxSurge: 1, maxUnavailable: 25%, progressDeadlineSeconds: 60, onFailure: halt";
+    host.ok(&["apply", "-f", &host.file("good.yaml", &rollout(good))]);
+    for (wrong, field) in [
+        ("canary: {steps: [{weight: 10}]}", "spec.rollout.canary"),
+        ("minReadySeconds: 5", "spec.rollout.minReadySeconds"),
+        ("paused: true", "spec.rollout.paused"),
+    ] {
+        let (code, error) = host.err(&["apply", "-f", &host.file("wrong.yaml", &rollout(wrong))]);
+        assert_eq!(code, 6, "{error}");
+        assert!(
+            error.contains(field) && error.contains("takes a cluster"),
+            "{error}"
+        );
+    }
+    // Another component that is not there: the agent that serves is the one that was.
+    let gone = DESK.replace(
+        "  instructions: Repeat.\n  model: {name: script}\n",
+        &format!("  component: {{digest: 'sha256:{}'}}\n", "0".repeat(64)),
+    );
+    assert_eq!(
+        host.err(&["apply", "-f", &host.file("gone.yaml", &gone)]).0,
+        6
+    );
+    assert_eq!(host.ok(&["run", "desk", "hello"]).trim(), "You said: hello");
+    let agent = host.ok(&["get", "agent", "desk", "-o", "json"]);
+    let agent: serde_json::Value = serde_json::from_str(&agent).unwrap();
+    assert_eq!(agent["metadata"]["generation"], 1);
+    assert_eq!(agent["spec"]["rollout"]["maxUnavailable"], "25%");
+}
+
+#[test]
 fn what_was_acknowledged_survives_a_kill_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
     let host = Host::start(folder.path(), &[]);

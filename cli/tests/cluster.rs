@@ -11,5 +11,7 @@
 mod fixture;
 #[path = "cluster/resources.rs"]
 mod resources;
+#[path = "cluster/rollout.rs"]
+mod rollout;
 #[path = "cluster/same.rs"]
 mod same;

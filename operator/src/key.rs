@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use ringfence_api::{Instance, KIND_LABEL, NAME_LABEL, Name, TenantName, Workload};
 
 /// Kinds of resource that instances are made from.
@@ -43,6 +44,21 @@ pub struct WorkloadId {
 }
 
 impl WorkloadId {
+    /// Whose history an entry is of, by its labels. None for one that nobody of us made.
+    pub fn of_revision(entry: &ControllerRevision) -> Option<Self> {
+        let labels = entry.metadata.labels.as_ref()?;
+        let kind = match labels.get(KIND_LABEL)?.as_str() {
+            "agent" => WorkloadKind::Agent,
+            "tool" => WorkloadKind::Tool,
+            _ => return None,
+        };
+        Some(Self {
+            tenant: entry.metadata.namespace.as_ref()?.parse().ok()?,
+            kind,
+            name: labels.get(NAME_LABEL)?.parse().ok()?,
+        })
+    }
+
     /// What an instance was made from, by its labels. None for one that nobody of us made.
     pub fn of(instance: &Instance) -> Option<Self> {
         let labels = instance.metadata.labels.as_ref()?;

@@ -1,6 +1,6 @@
 //! A work queue: what is to be looked at, each thing once, again later where it failed.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 use std::time::Duration;
 
@@ -29,8 +29,68 @@ struct State<K> {
     /// Asked for while somebody works on it.
     again: HashSet<K>,
     failures: HashMap<K, u32>,
-    /// To be looked at later.
-    delayed: HashMap<K, Instant>,
+    delayed: Delayed<K>,
+}
+
+/// What is to be looked at later, by time: there may be as many as there are agents and tools.
+#[derive(Debug)]
+struct Delayed<K> {
+    by_time: BTreeMap<(Instant, u64), K>,
+    times: HashMap<K, Due>,
+    /// Those of them that are there because they failed.
+    retries: usize,
+    /// Tells apart what is due at the same time.
+    next: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    at: (Instant, u64),
+    retry: bool,
+}
+
+impl<K> Default for Delayed<K> {
+    fn default() -> Self {
+        Self {
+            by_time: BTreeMap::new(),
+            times: HashMap::new(),
+            retries: 0,
+            next: 0,
+        }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Delayed<K> {
+    fn set(&mut self, key: K, at: Instant, retry: bool) {
+        self.remove(&key);
+        let at = (at, self.next);
+        self.next += 1;
+        self.retries += usize::from(retry);
+        self.by_time.insert(at, key.clone());
+        self.times.insert(key, Due { at, retry });
+    }
+
+    fn remove(&mut self, key: &K) {
+        if let Some(due) = self.times.remove(key) {
+            self.retries -= usize::from(due.retry);
+            self.by_time.remove(&due.at);
+        }
+    }
+
+    fn at(&self, key: &K) -> Option<Instant> {
+        self.times.get(key).map(|due| due.at.0)
+    }
+
+    fn first(&self) -> Option<Instant> {
+        self.by_time.keys().next().map(|(at, _)| *at)
+    }
+
+    fn due(&mut self, now: Instant) -> Option<K> {
+        self.first().filter(|at| *at <= now)?;
+        let key = self.by_time.values().next()?.clone();
+        self.remove(&key);
+        Some(key)
+    }
 }
 
 impl<K> Default for Queue<K> {
@@ -42,7 +102,7 @@ impl<K> Default for Queue<K> {
                 working: HashSet::new(),
                 again: HashSet::new(),
                 failures: HashMap::new(),
-                delayed: HashMap::new(),
+                delayed: Delayed::default(),
             }),
             changed: Notify::new(),
         }
@@ -67,15 +127,10 @@ impl<K: Clone + Eq + Hash> Queue<K> {
             let wake = {
                 let mut state = self.state.lock();
                 let now = Instant::now();
-                let due: Vec<K> = state
-                    .delayed
-                    .iter()
-                    .filter(|(_, at)| **at <= now)
-                    .map(|(key, _)| key.clone())
-                    .collect();
-                for key in due {
-                    state.delayed.remove(&key);
-                    if !state.working.contains(&key) && state.waiting.insert(key.clone()) {
+                while let Some(key) = state.delayed.due(now) {
+                    if state.working.contains(&key) {
+                        state.again.insert(key);
+                    } else if state.waiting.insert(key.clone()) {
                         state.ready.push_back(key);
                     }
                 }
@@ -88,7 +143,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
                     }
                     return key;
                 }
-                state.delayed.values().min().copied()
+                state.delayed.first()
             };
             match wake {
                 Some(at) => {
@@ -119,14 +174,24 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         state.working.remove(key);
         state.again.remove(key);
         let at = Instant::now() + wait.min(LONGEST_RETRY);
-        state.delayed.insert(key.clone(), at);
+        state.delayed.set(key.clone(), at, true);
         self.changed.notify_one();
     }
 
-    /// Keys that wait, those that wait for their next attempt included.
+    /// Asks for a key to be looked at again at some time, or sooner where somebody asks. An earlier time that
+    /// was asked for stands.
+    pub fn later(&self, key: K, at: Instant) {
+        let mut state = self.state.lock();
+        if state.delayed.at(&key).is_none_or(|due| at < due) {
+            state.delayed.set(key, at, false);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Keys that wait for a worker, and those that have failed and wait for their next attempt.
     pub fn len(&self) -> usize {
         let state = self.state.lock();
-        state.ready.len() + state.delayed.len()
+        state.waiting.len() + state.delayed.retries
     }
 
     /// Whether nothing waits.
@@ -170,6 +235,29 @@ mod tests {
         assert_eq!(queue.next().await, "a");
         queue.done(&"a");
         assert!(queue.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_for_later_comes_then_or_sooner() {
+        let queue = Queue::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        queue.later("a", at(5));
+        queue.later("a", at(3));
+        queue.later("a", at(9));
+        assert_eq!(queue.next().await, "a");
+        assert_eq!(start.elapsed(), Duration::from_secs(3));
+        // While it is worked on, and then somebody asks.
+        queue.later("a", at(9));
+        queue.done(&"a");
+        queue.add("a");
+        queue.next().await;
+        queue.done(&"a");
+        assert_eq!(start.elapsed(), Duration::from_secs(3));
+        assert!(
+            queue.is_empty(),
+            "whoever looked says anew when to look again"
+        );
     }
 
     #[tokio::test(start_paused = true)]

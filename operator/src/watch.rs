@@ -9,13 +9,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use ringfence_api::{
-    Agent, Ceiling, HOST_LEASE_LABEL, Host, HostPool, Instance, Model, Name, TenantName, Tool,
+    Agent, Ceiling, HOST_LEASE_LABEL, Host, HostPool, Instance, KIND_LABEL, Model, Name,
+    TenantName, Tool,
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -40,7 +42,7 @@ pub enum Seen {
 }
 
 /// How many watches tell [`Seen::Listed`] before everything is known.
-pub const WATCHES: usize = 9;
+pub const WATCHES: usize = 10;
 
 /// Starts all watches. They end when the receiver is dropped. Hosts and their Leases, which have the
 /// label `ringfence.dev/host`, are those in `namespace`.
@@ -58,6 +60,12 @@ pub fn start(client: &Client, namespace: &str) -> mpsc::Receiver<Seen> {
         every(),
         |object| Some(Change::Instance(Arc::new(object))),
         |object| InstanceKey::of(object).map(Change::InstanceGone),
+    );
+    watch.all::<ControllerRevision>(
+        // Other controllers keep theirs in the same kind.
+        every().labels(KIND_LABEL),
+        index::revision,
+        index::revision_gone,
     );
     watch.all::<Ceiling>(
         every(),

@@ -5,9 +5,10 @@ use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective};
 use kube::core::{ApiResource, DynamicObject};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use ringfence_api::{API_VERSION, Instance, Name, Pinned};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -35,25 +36,28 @@ impl Writer {
         Self { client, metrics }
     }
 
-    fn instances(&self, tenant: &str) -> Api<Instance> {
-        Api::namespaced(self.client.clone(), tenant)
-    }
-
     /// Makes an instance; none where there is one of that name already.
     ///
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn create(&self, instance: &Instance) -> Result<Option<Instance>, Error> {
         let tenant = instance.metadata.namespace.as_deref().unwrap_or_default();
-        let name = instance.metadata.name.as_deref().unwrap_or_default();
-        let api = self.instances(tenant);
+        self.make(self.namespaced(tenant), "instance", instance)
+            .await
+    }
+
+    async fn make<K>(&self, api: Api<K>, what: &str, object: &K) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Serialize,
+    {
+        let (tenant, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let action = format!("create instance {tenant}/{name}");
+        let action = format!("create {what} {tenant}/{name}");
         let made = self
-            .send(Verb::Create, action, api.create(&params, instance))
+            .send(Verb::Create, action, api.create(&params, object))
             .await;
         match made {
             Err(error) if error.code() == Some(409) => Ok(None),
@@ -66,21 +70,9 @@ impl Writer {
     /// # Errors
     /// The API server refuses or does not answer.
     pub async fn delete(&self, tenant: &str, name: &str, uid: Option<&str>) -> Result<(), Error> {
-        let api = self.instances(tenant);
-        let mut params = DeleteParams::background();
-        // Never another instance that has taken the name meanwhile.
-        params.preconditions = uid.map(|uid| Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        });
-        let action = format!("delete instance {tenant}/{name}");
-        match self
-            .send(Verb::Delete, action, api.delete(name, &params))
-            .await
-        {
-            Err(error) if !matches!(error.code(), Some(404 | 409)) => Err(error),
-            _ => Ok(()),
-        }
+        let api = self.namespaced::<Instance>(tenant);
+        let uid = uid.map(ToOwned::to_owned);
+        self.remove(&api, "instance", name, uid).await
     }
 
     /// Pins what an instance runs and may do.
@@ -90,6 +82,62 @@ impl Writer {
     pub async fn pin(&self, tenant: &str, name: &str, pinned: &Pinned) -> Result<Instance, Error> {
         let patch = json!({"spec": {"pinned": pinned}});
         self.merge(tenant, name, "pin", &patch).await
+    }
+
+    /// Changes what an instance weighs; none takes its weight away.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn weigh(
+        &self,
+        tenant: &str,
+        name: &str,
+        weight: Option<u32>,
+    ) -> Result<Instance, Error> {
+        let patch = json!({"spec": {"weight": weight}});
+        self.merge(tenant, name, "weigh", &patch).await
+    }
+
+    /// Makes an entry of a history; none where there is one of that name already.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn record(
+        &self,
+        entry: &ControllerRevision,
+    ) -> Result<Option<ControllerRevision>, Error> {
+        let tenant = entry.metadata.namespace.as_deref().unwrap_or_default();
+        self.make(self.namespaced(tenant), "revision", entry).await
+    }
+
+    /// Gives an entry of a history another number.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn renumber(
+        &self,
+        tenant: &str,
+        name: &str,
+        number: i64,
+    ) -> Result<ControllerRevision, Error> {
+        let patch = json!({"revision": number});
+        let api = self.namespaced(tenant);
+        self.merge_into(
+            &api,
+            format!("renumber revision {tenant}/{name}"),
+            name,
+            &patch,
+        )
+        .await
+    }
+
+    /// Deletes an entry of a history; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
+    pub async fn forget(&self, tenant: &str, name: &str) -> Result<(), Error> {
+        let api = self.namespaced::<ControllerRevision>(tenant);
+        self.remove(&api, "revision", name, None).await
     }
 
     /// Binds an instance to a host, provided that it is still bound to where it was seen.
@@ -117,13 +165,31 @@ impl Writer {
         verb: &str,
         patch: &serde_json::Value,
     ) -> Result<Instance, Error> {
-        let api = self.instances(tenant);
+        let api = self.namespaced(tenant);
+        self.merge_into(
+            &api,
+            format!("{verb} instance {tenant}/{name}"),
+            name,
+            patch,
+        )
+        .await
+    }
+
+    async fn merge_into<K>(
+        &self,
+        api: &Api<K>,
+        action: String,
+        name: &str,
+        patch: &serde_json::Value,
+    ) -> Result<K, Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
         let patch = Patch::Merge(patch);
-        let action = format!("{verb} instance {tenant}/{name}");
         self.send(Verb::Patch, action, api.patch(name, &params, &patch))
             .await
     }
@@ -187,13 +253,16 @@ impl Writer {
     ///
     /// # Errors
     /// The API server refuses or does not answer.
-    pub async fn remove(
+    pub async fn remove<K>(
         &self,
-        api: &Api<DynamicObject>,
+        api: &Api<K>,
         kind: &str,
         name: &str,
         uid: Option<String>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Error>
+    where
+        K: Clone + DeserializeOwned + Debug,
+    {
         let mut params = DeleteParams::background();
         // Never another object that has taken the name meanwhile.
         params.preconditions = uid.map(|uid| Preconditions {

@@ -12,5 +12,7 @@ mod faults;
 mod fixture;
 #[path = "cluster/hosts.rs"]
 mod hosts;
+#[path = "cluster/rollouts.rs"]
+mod rollouts;
 #[path = "cluster/workloads.rs"]
 mod workloads;

@@ -52,6 +52,7 @@ impl ToolSpec {
         }
         range(self.replicas, 1, REPLICAS, &mut report.field("replicas"));
         self.placement.validate(&mut report.field("placement"));
+        self.rollout.validate(&mut report.field("rollout"));
         let mut report = report.field("descriptions");
         count(self.descriptions.len(), &mut report);
         for (function, text) in &self.descriptions {
@@ -120,6 +121,7 @@ impl AgentSpec {
         self.grants.validate(&mut report.field("grants"));
         range(self.replicas, 1, REPLICAS, &mut report.field("replicas"));
         self.placement.validate(&mut report.field("placement"));
+        self.rollout.validate(&mut report.field("rollout"));
         match &self.component {
             Some(component) => {
                 source(component, &mut report.field("component"));

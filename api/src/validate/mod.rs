@@ -4,6 +4,7 @@
 mod grants;
 mod http;
 mod kinds;
+mod rollout;
 
 use crate::problem::{Problem, Report};
 use crate::{Manifest, Metadata, Resource};

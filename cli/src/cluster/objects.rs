@@ -3,7 +3,9 @@
 
 use anyhow::Result;
 use kube::Api;
-use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, ValidationDirective};
+use kube::api::{
+    DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, ValidationDirective,
+};
 use kube::core::{ApiResource, Resource};
 use ringfence_api::{Agent, Kind, Manifest, Model, TenantName, Tool};
 use serde_json::{Map, Value, json};
@@ -93,6 +95,41 @@ impl Cluster {
         let found = self.objects(kind, &self.tenant).get(name).await;
         let object = found.map_err(|error| self.failed(&what, &error))?;
         Ok(shown(kind, &object))
+    }
+
+    /// One object with everything that the API server says of it.
+    ///
+    /// # Errors
+    /// As [`Self::one`].
+    pub async fn whole(&self, kind: Kind, name: &str) -> Result<Value> {
+        let found = self.objects(kind, &self.tenant).get(name).await;
+        let object = found.map_err(|error| self.failed(&what(kind, name), &error))?;
+        Ok(serde_json::to_value(object)?)
+    }
+
+    /// Puts an object in the place of what [`Self::whole`] gave. False where somebody else has changed it
+    /// meanwhile and `again` says that the caller looks at it anew.
+    ///
+    /// # Errors
+    /// It is refused, or was changed by somebody else.
+    pub async fn replace(
+        &self,
+        kind: Kind,
+        name: &str,
+        object: Value,
+        again: bool,
+    ) -> Result<bool> {
+        let object: DynamicObject = serde_json::from_value(object)?;
+        let params = PostParams {
+            dry_run: false,
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+        };
+        let api = self.objects(kind, &self.tenant);
+        match api.replace(name, &params, &object).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 && again => Ok(false),
+            Err(error) => Err(self.failed(&what(kind, name), &error)),
+        }
     }
 
     /// Creates or changes an object (server-side apply). `force` takes fields over from other managers.

@@ -8,6 +8,7 @@ pub mod get;
 pub mod host;
 pub mod key;
 pub mod logs;
+pub mod rollout;
 pub mod run;
 pub mod serve;
 pub mod version;

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use parking_lot::Mutex;
 use ringfence_api::{
     AgentSpec, ArtifactSource, Digest, Grants, Kind, LimitsSpec, Metadata, ModelSpec, Parameter,
-    Pinned, Resource, SecretRef, TenantName, ToolSpec, Workload,
+    Pinned, Resource, RolloutSpec, SecretRef, TenantName, ToolSpec, Workload,
 };
 use tokio::sync::Semaphore;
 
@@ -87,6 +87,7 @@ impl Resolver {
         let metadata = &stored.manifest.metadata;
         match &stored.manifest.resource {
             Resource::Agent(spec) => {
+                one_host(&spec.rollout)?;
                 let given = Given {
                     grants: spec.component_grants(),
                     limits: limits(&spec.limits, &AGENT_LIMITS)?,
@@ -97,6 +98,7 @@ impl Resolver {
                 Ok(Resolved::Instance(Arc::new(instance)))
             }
             Resource::Tool(spec) => {
+                one_host(&spec.rollout)?;
                 let given = Given {
                     grants: spec.provider_grants(),
                     limits: limits(&spec.limits, &TOOL_LIMITS)?,
@@ -352,6 +354,19 @@ impl Resolver {
 pub(crate) fn system_tenant() -> TenantName {
     // A valid name by construction; the default is never used.
     TenantName::SYSTEM.parse().unwrap_or_default()
+}
+
+/// Refuses what takes more than one host: here a change takes over at once, or not at all.
+fn one_host(rollout: &RolloutSpec) -> Result<(), Unresolved> {
+    match rollout.beyond_one_host() {
+        None => Ok(()),
+        Some(field) => Err(Unresolved::new(
+            "NeedsCluster",
+            format!("spec.rollout.{field}"),
+            "takes a cluster: a host of its own makes a change ready and then lets it take over at once, \
+             or refuses it; remove this here",
+        )),
+    }
 }
 
 fn missing(error: ArtifactError) -> Unresolved {

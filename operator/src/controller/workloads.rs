@@ -1,11 +1,14 @@
 //! Agents and tools: follows their plans.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Resource as _;
 use kube::runtime::events::EventType;
 use ringfence_api::{Agent, Instance, Tool, WorkloadStatus, condition};
+
+use tokio::time::Instant;
 
 use super::Operator;
 use crate::condition::find;
@@ -61,7 +64,45 @@ async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
             .await?;
         operator.learn(Change::Instance(Arc::new(pinned)));
     }
-    write_status(operator, id, &object, &plan).await
+    for (name, weight) in &plan.weigh {
+        let writer = &operator.writer;
+        let weighed = writer.weigh(id.tenant.as_str(), name, *weight).await?;
+        operator.learn(Change::Instance(Arc::new(weighed)));
+    }
+    // The status may call a revision the last good one only where the history has it.
+    record(operator, id, &plan).await?;
+    write_status(operator, id, &object, &plan).await?;
+    if let Some(at) = plan.again {
+        let wait = at
+            .duration_since(Timestamp::now())
+            .max(SignedDuration::ZERO);
+        // Past the end of time nothing has to be looked at.
+        if let Ok(wait) = Duration::try_from(wait) {
+            operator.workloads.later(id.clone(), Instant::now() + wait);
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the history.
+async fn record(operator: &Operator, id: &WorkloadId, plan: &Plan) -> Result<(), Error> {
+    let tenant = id.tenant.as_str();
+    let writer = &operator.writer;
+    // What this very plan led to needs no second look.
+    let learn = |entry| operator.index.lock().apply(entry);
+    if let Some(entry) = &plan.records.make
+        && let Some(made) = writer.record(entry).await?
+    {
+        index::revision(made).map(learn);
+    }
+    if let Some((name, number)) = &plan.records.renumber {
+        index::revision(writer.renumber(tenant, name, *number).await?).map(learn);
+    }
+    for name in &plan.records.forget {
+        writer.forget(tenant, name).await?;
+        learn(Change::RevisionGone(id.clone(), name.clone()));
+    }
+    Ok(())
 }
 
 fn planned(operator: &Operator, id: &WorkloadId) -> Option<(Object, Vec<Arc<Instance>>, Plan)> {
@@ -72,12 +113,14 @@ fn planned(operator: &Operator, id: &WorkloadId) -> Option<(Object, Vec<Arc<Inst
         return None;
     }
     let instances = index.instances_of(id);
+    let history = index.history_of(id);
     let ceilings = index.ceilings_of(&id.tenant);
     drop(index);
     let view = View {
         object: &object,
         ceilings: &ceilings,
         instances: &instances,
+        history: &history,
     };
     let plan = plan(&view, Timestamp::now());
     Some((object, instances, plan))
@@ -117,14 +160,26 @@ async fn write_status(
 /// Tells of conditions that changed.
 async fn tell(operator: &Operator, object: &Object, status: &WorkloadStatus) {
     let before = object.status().map_or(&[][..], |status| &status.conditions);
-    for kind in [condition::READY, condition::ASKS_GRANTED] {
+    for kind in [
+        condition::READY,
+        condition::ASKS_GRANTED,
+        condition::PROGRESSING,
+    ] {
         let Some(now) = find(&status.conditions, kind) else {
             continue;
         };
         let was = find(before, kind);
         let same = was.is_some_and(|was| (&was.status, &was.reason) == (&now.status, &now.reason));
         // A first "everything is granted" and the steps on the way to ready are no news.
-        let dull = was.is_none() && (now.status == "True") == (kind == condition::ASKS_GRANTED);
+        let dull = match kind {
+            // Ready says so too.
+            condition::PROGRESSING => {
+                now.status == "True" && now.reason != "CanaryStep"
+                    || find(&status.conditions, condition::READY)
+                        .is_some_and(|ready| ready.reason == now.reason)
+            }
+            kind => was.is_none() && (now.status == "True") == (kind == condition::ASKS_GRANTED),
+        };
         if same || dull || now.reason == "Preparing" {
             continue;
         }

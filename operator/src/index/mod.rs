@@ -5,15 +5,18 @@
 //! version never takes the place of a newer one.
 
 mod ceilings;
+mod history;
 mod hosts;
 mod version;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt as _;
 use ringfence_api::{Agent, Ceiling, Host, HostPool, Instance, Model, Name, TenantName, Tool};
 
+pub use history::{revision, revision_gone};
 pub use hosts::HostView;
 
 use crate::key::{InstanceKey, WorkloadId, WorkloadKind};
@@ -33,6 +36,10 @@ pub enum Change {
     Instance(Arc<Instance>),
     /// An instance is gone.
     InstanceGone(InstanceKey),
+    /// An entry of a history is there.
+    Revision(Arc<ControllerRevision>),
+    /// An entry of a history is gone: whose, and its name.
+    RevisionGone(WorkloadId, String),
     /// A ceiling is there.
     Ceiling(Arc<Ceiling>),
     /// A ceiling is gone.
@@ -81,6 +88,7 @@ pub struct Index {
     ceilings: BTreeMap<Name, Arc<Ceiling>>,
     instances: HashMap<InstanceKey, Arc<Instance>>,
     of_workload: HashMap<WorkloadId, BTreeSet<InstanceKey>>,
+    history: HashMap<WorkloadId, Vec<Arc<ControllerRevision>>>,
     models: BTreeMap<(TenantName, Name), Arc<Model>>,
     hosts: Hosts,
     /// What is placed where; the scheduler's own view.
@@ -98,6 +106,8 @@ impl Index {
             Change::WorkloadGone(id) => self.remove_workload(&id),
             Change::Instance(instance) => self.put_instance(instance, &mut dirty),
             Change::InstanceGone(key) => self.remove_instance(&key, &mut dirty),
+            Change::Revision(entry) => self.put_revision(entry, &mut dirty),
+            Change::RevisionGone(id, name) => self.remove_revision(id, &name, &mut dirty),
             Change::Ceiling(ceiling) => self.put_ceiling(ceiling, &mut dirty),
             Change::CeilingGone(name) => self.remove_ceiling(&name, &mut dirty),
             Change::Model(model) => self.put_model(model, &mut dirty),

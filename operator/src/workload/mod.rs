@@ -2,28 +2,40 @@
 //!
 //! ```text
 //! Agent | Tool ─┐
-//! Ceilings ─────┼─ plan ─→ instances to make, to pin and to delete; the status to write
-//! Instances ────┘
+//! Ceilings ─────┤
+//! Instances ────┼─ plan ─→ instances to make, to pin, to weigh and to delete; the history; the status
+//! History ──────┘
 //! ```
 //!
-//! A revision is everything that an instance is frozen with. Its instances have names that follow from
-//! it, so that doing a plan twice, or half and then again, comes to the same.
+//! Instances have names that follow from everything they are frozen with, so that doing a plan twice, or
+//! half and then again, comes to the same. How one revision takes over from another is in `rollout`, in
+//! numbers in `amounts`.
 
+mod amounts;
+mod history;
 mod plan;
 mod revision;
+mod rollout;
+#[cfg(test)]
+mod rollout_tests;
 mod status;
+mod target;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use ringfence_api::{
-    Agent, AgentSpec, Ceiling, Grants, Instance, LimitsSpec, Name, PlacementSpec, Resource, Tool,
-    ToolSpec, Workload, WorkloadStatus,
+    API_VERSION, Agent, AgentSpec, Ceiling, Digest, Grants, Instance, LimitsSpec, Name,
+    PlacementSpec, Resource, RolloutSpec, Tool, ToolSpec, Workload, WorkloadStatus,
 };
+use serde_json::Value;
 
-pub(crate) use plan::is_ready;
+pub use history::Records;
 pub use plan::{Plan, plan};
+pub(crate) use target::is_ready;
 
 use crate::invalid::invalid;
 use crate::key::WorkloadKind;
@@ -113,20 +125,52 @@ impl Object {
         }
     }
 
-    /// What an instance runs: the spec without what says how many there are and where.
+    fn rollout(&self) -> &RolloutSpec {
+        match self {
+            Self::Agent(agent) => &agent.spec.rollout,
+            Self::Tool(tool) => &tool.spec.rollout,
+        }
+    }
+
+    /// What an instance runs: the spec without what says how many there are, where, and how they change.
     fn frozen(&self) -> Workload {
         match self {
             Self::Agent(agent) => Workload::Agent(Box::new(AgentSpec {
                 replicas: None,
                 placement: PlacementSpec::default(),
+                rollout: RolloutSpec::default(),
                 ..agent.spec.clone()
             })),
             Self::Tool(tool) => Workload::Tool(Box::new(ToolSpec {
                 replicas: None,
                 placement: PlacementSpec::default(),
+                rollout: RolloutSpec::default(),
                 ..tool.spec.clone()
             })),
         }
+    }
+
+    /// The part of the spec that makes a revision.
+    fn template(&self) -> Value {
+        let template = match self {
+            Self::Agent(agent) => serde_json::to_value(AgentSpec {
+                replicas: None,
+                rollout: RolloutSpec::default(),
+                ..agent.spec.clone()
+            }),
+            Self::Tool(tool) => serde_json::to_value(ToolSpec {
+                replicas: None,
+                rollout: RolloutSpec::default(),
+                ..tool.spec.clone()
+            }),
+        };
+        // A spec holds nothing that JSON cannot.
+        template.unwrap_or_default()
+    }
+
+    /// The name of the revision that the spec says.
+    pub fn revision(&self) -> String {
+        short(&(self.template(), &self.rollout().restarted_at))
     }
 }
 
@@ -140,8 +184,27 @@ enum Code {
     Elsewhere,
 }
 
-/// Everything that a plan depends on.
-#[derive(Debug)]
+/// Ten digits of SHA-256: two revisions of one resource do not meet.
+fn short<T: serde::Serialize>(value: &T) -> String {
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    let digest = Digest::of(&json).to_string();
+    digest.rsplit(':').next().unwrap_or_default()[..10].to_owned()
+}
+
+/// Whatever is made for an agent or tool goes with it.
+fn owner(object: &Object) -> OwnerReference {
+    OwnerReference {
+        api_version: API_VERSION.to_owned(),
+        kind: object.kind().kind().to_owned(),
+        name: object.metadata().name.clone().unwrap_or_default(),
+        uid: object.metadata().uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+/// Everything that a plan depends on, beside the time.
+#[derive(Debug, Clone, Copy)]
 pub struct View<'a> {
     /// The agent or tool.
     pub object: &'a Object,
@@ -149,4 +212,6 @@ pub struct View<'a> {
     pub ceilings: &'a [(Name, Arc<Ceiling>)],
     /// Its instances.
     pub instances: &'a [Arc<Instance>],
+    /// Its history.
+    pub history: &'a [Arc<ControllerRevision>],
 }

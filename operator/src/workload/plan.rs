@@ -1,182 +1,308 @@
-//! What has to be made, pinned and deleted, so that an agent or tool is as it should be.
+//! What has to be made, pinned, weighed and deleted, so that an agent or tool is as it should be.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::ObjectMeta;
-use ringfence_api::{
-    API_VERSION, Instance, InstanceSpec, KIND_LABEL, NAME_LABEL, Pinned, WorkloadStatus, condition,
-};
+use ringfence_api::{Instance, Pinned, WorkloadStatus, condition};
 
-use super::revision::{Known, REVISION_LABEL, Resolved, known, still_allowed};
-use super::{Code, Object, View, status};
-use crate::condition::holds;
+use super::View;
+use super::amounts::{Bounds, Change, Side, amounts};
+use super::history::{History, Records};
+use super::revision::still_allowed;
+use super::rollout::{Next, Phase, Situation, promoted};
+use super::status::{self, Outcome};
+use super::target::{Target, available_at, is_living, name};
+use crate::condition::find;
 
-/// What has to be done. Deletions of instances that lost their right to exist come first.
+/// What has to be done, in this order.
 #[derive(Debug, Default, PartialEq)]
 pub struct Plan {
+    /// Instances to delete, by name.
+    pub delete: Vec<String>,
     /// Instances to make.
     pub create: Vec<Instance>,
     /// Instances to pin, by name.
     pub pin: Vec<(String, Pinned)>,
-    /// Instances to delete, by name.
-    pub delete: Vec<String>,
+    /// Instances whose weight changes, by name.
+    pub weigh: Vec<(String, Option<u32>)>,
+    /// What is to be done about the history.
+    pub records: Records,
     /// The status that should be there.
     pub status: WorkloadStatus,
+    /// When to look again if nothing changes.
+    pub again: Option<Timestamp>,
 }
 
 /// Plans what an agent or tool needs. It changes nothing where nothing is to be changed: the plan of
 /// what a plan leads to is empty.
 pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {
-    if let Some(message) = view.object.invalid() {
-        // What ran before is not what is meant now, and what is meant cannot run.
-        return Plan {
-            delete: view.instances.iter().filter_map(living).collect(),
-            status: status::refused(view, "Invalid", &message, now),
-            ..Plan::default()
-        };
+    let object = view.object;
+    let revision = object.revision();
+    let history = History::new(object, view.history);
+    let current = object.status().and_then(|s| s.current_revision.as_deref());
+    // What to fall back to. Nothing where the spec says what ran last.
+    let earlier = current.filter(|current| *current != revision);
+    let earlier = earlier.and_then(|current| history.at(current));
+    let stable = earlier.as_ref().and_then(|object| {
+        let view = View { object, ..*view };
+        Target::new(view).ok()
+    });
+    match (Target::new(*view), stable) {
+        (Ok(newest), stable) => Planner::new(view, &newest, stable.as_ref(), now).plan(&history),
+        (Err(refused), Some(stable)) => {
+            let mut planner = Planner::new(view, &stable, None, now);
+            let next = Next::of(Phase::RolledBack);
+            planner.steer(&stable, &next);
+            planner.plan.status = status::refused(&planner.outcome(&next), &refused, Some(&stable));
+            planner.plan.again = planner.again(None);
+            planner.plan
+        }
+        // Nothing that ran before may run, and what is meant cannot.
+        (Err(refused), None) => {
+            let mut planner = Planner::nothing(view, now);
+            let next = Next::of(Phase::Halted);
+            planner.plan.status = status::refused(&planner.outcome(&next), &refused, None);
+            planner.plan
+        }
     }
-    let resolved = match Resolved::new(view) {
-        Ok(resolved) => resolved,
-        Err(conflict) => {
-            return Plan {
-                delete: view.instances.iter().filter_map(living).collect(),
-                status: status::refused(view, "PlacementRefused", &conflict.to_string(), now),
+}
+
+/// Which of several instances goes first: those of the last good revision last, then those of the highest
+/// number first.
+type Rank = (bool, Reverse<u32>);
+
+/// A plan in the making.
+struct Planner<'a> {
+    view: &'a View<'a>,
+    newest: Option<&'a Target<'a>>,
+    stable: Option<&'a Target<'a>>,
+    bounds: Bounds,
+    now: Timestamp,
+    /// Instances that may stay.
+    kept: Vec<&'a Arc<Instance>>,
+    plan: Plan,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        view: &'a View<'a>,
+        newest: &'a Target<'a>,
+        stable: Option<&'a Target<'a>>,
+        now: Timestamp,
+    ) -> Self {
+        let mut planner = Self::nothing(view, now);
+        let may_stay = |instance: &Instance| {
+            newest.has(instance)
+                || stable.is_some_and(|stable| stable.has(instance))
+                || still_allowed(view, &newest.resolved, instance)
+        };
+        let living = view.instances.iter().filter(|i| is_living(i));
+        let (kept, gone): (Vec<_>, Vec<_>) = living.partition(|i| may_stay(i));
+        planner.plan.delete = gone.into_iter().map(|i| name(i)).collect();
+        planner.kept = kept;
+        planner.newest = Some(newest);
+        planner.stable = stable;
+        planner
+    }
+
+    /// The plan that deletes everything.
+    fn nothing(view: &'a View<'a>, now: Timestamp) -> Self {
+        let replicas = view.object.replicas();
+        let (surge, unavailable) = view.object.rollout().bounds(replicas);
+        let living = view.instances.iter().filter(|i| is_living(i));
+        Self {
+            view,
+            newest: None,
+            stable: None,
+            bounds: Bounds {
+                replicas,
+                surge,
+                unavailable,
+            },
+            now,
+            kept: Vec::new(),
+            plan: Plan {
+                delete: living.map(|i| name(i)).collect(),
                 ..Plan::default()
-            };
+            },
         }
-    };
-    let known = known(view, &resolved);
-    if let Some(message) = denied(view, known.as_ref()) {
-        return Plan {
-            delete: view.instances.iter().filter_map(living).collect(),
-            status: status::refused(view, "RefusedByCeiling", &message, now),
-            ..Plan::default()
+    }
+
+    fn plan(mut self, history: &History<'_>) -> Plan {
+        let Some(newest) = self.newest else {
+            return self.plan;
         };
+        let object = self.view.object;
+        let before = object.status();
+        let current = before.and_then(|status| status.current_revision.as_deref());
+        let mut next = self.situation(newest, before, current).next(|| {
+            let (ready, wanted) = status::ready_of(newest, self.bounds.replicas);
+            let why = status::trouble_of(newest).map_or_else(
+                || "they were still being placed and prepared".to_owned(),
+                |(_, message)| message,
+            );
+            format!("{ready} of {wanted} instances were ready: {why}")
+        });
+        let lead = match (next.phase, self.stable) {
+            (Phase::RolledBack, Some(stable)) => stable,
+            _ => newest,
+        };
+        let left = self.steer(lead, &next);
+        let whole = Side {
+            total: self.bounds.replicas,
+            available: self.bounds.replicas,
+        };
+        let leads = std::ptr::eq(lead, newest);
+        if leads && next.phase == Phase::Takeover && left == (whole, Side::default()) {
+            next.status = None;
+            next.again = None;
+        }
+        let complete = next.status.is_none();
+        let failed = next.status.as_ref().is_some_and(|s| s.failed.is_some());
+        if (complete && newest.known.is_some()) || failed {
+            let kept: Vec<&str> = [Some(newest.revision.as_str()), current.filter(|_| failed)]
+                .into_iter()
+                .flatten()
+                .collect();
+            self.plan.records = history.records(newest.known.as_ref(), &newest.revision, &kept);
+        }
+        self.plan.status = status::of(&self.outcome(&next), newest);
+        self.plan.again = self.again(next.again);
+        self.plan
     }
-    let pinned = known.as_ref().map(|known| known.pinned(view));
-    let mut plan = Plan {
-        status: status::of(view, &resolved, known.as_ref(), now),
-        ..Plan::default()
-    };
-    let names: Vec<String> = (0..view.object.replicas())
-        .map(|ordinal| instance_name(view.object, &resolved.hash, ordinal))
-        .collect();
-    for name in &names {
-        let existing = view
-            .instances
-            .iter()
-            .find(|i| i.metadata.name.as_ref() == Some(name));
-        match (existing, &pinned) {
-            (None, _) => plan
-                .create
-                .push(instance(view.object, &resolved, name, pinned.clone())),
-            (Some(existing), Some(pinned)) if existing.spec.pinned.is_none() => {
-                plan.pin.push((name.clone(), pinned.clone()));
-            }
-            (Some(_), _) => {}
+
+    fn situation<'s>(
+        &'s self,
+        newest: &Target<'_>,
+        before: Option<&'s WorkloadStatus>,
+        current: Option<&str>,
+    ) -> Situation<'s> {
+        let same = before.filter(|s| s.update_revision.as_ref() == Some(&newest.revision));
+        let said = before.and_then(|s| find(&s.conditions, condition::PROGRESSING));
+        let (own, rest) = self.sides(newest);
+        Situation {
+            spec: self.view.object.rollout(),
+            replicas: self.bounds.replicas,
+            before: same.and_then(|status| status.rollout.as_ref()),
+            complete: current == Some(newest.revision.as_str()),
+            was_paused: said.is_some_and(|said| said.reason == status::PAUSED),
+            promoted: promoted(self.view.object, &newest.revision),
+            own,
+            rest,
+            stable: self.stable.is_some(),
+            now: self.now,
         }
     }
-    plan.delete = superfluous(view, &resolved, known.as_ref(), &names);
-    plan
-}
 
-/// Why a tool that only passes calls on may not: what it calls is all it is.
-fn denied(view: &View<'_>, known: Option<&Known>) -> Option<String> {
-    if !matches!(view.object.code(), Code::Elsewhere) {
-        return None;
+    fn is_available(&self, instance: &Instance) -> bool {
+        let wait = self.view.object.rollout().min_ready();
+        available_at(instance, wait).is_some_and(|at| at <= self.now)
     }
-    let refused = known?.effective(view).refused;
-    let told: Vec<String> = refused.iter().map(ToString::to_string).collect();
-    (!told.is_empty()).then(|| format!("not allowed: {}", told.join(", ")))
-}
 
-/// Instances that should not be there (any more).
-fn superfluous(
-    view: &View<'_>,
-    resolved: &Resolved,
-    known: Option<&Known>,
-    names: &[String],
-) -> Vec<String> {
-    let is_wanted = |instance: &Arc<Instance>| {
-        let name = instance.metadata.name.as_ref();
-        name.is_some_and(|name| names.contains(name))
-    };
-    // Earlier revisions serve until this one does, unless they may do what is no longer allowed.
-    let ready = view
-        .instances
-        .iter()
-        .filter(|i| is_wanted(i) && is_ready(i));
-    let replaced = known.is_some() && ready.count() == names.len();
-    view.instances
-        .iter()
-        .filter(|instance| !is_wanted(instance))
-        .filter(|instance| {
-            replaced || resolved.has(instance) || !still_allowed(view, resolved, instance)
-        })
-        .filter_map(living)
-        .collect()
-}
-
-/// The name of an instance that is not being deleted already.
-fn living(instance: &Arc<Instance>) -> Option<String> {
-    match instance.metadata.deletion_timestamp {
-        None => instance.metadata.name.clone(),
-        Some(_) => None,
+    fn sides(&self, lead: &Target<'_>) -> (Side, Side) {
+        let (mut own, mut rest) = (Side::default(), Side::default());
+        for instance in &self.kept {
+            let side = if lead.has(instance) {
+                &mut own
+            } else {
+                &mut rest
+            };
+            side.total += 1;
+            side.available += u32::from(self.is_available(instance));
+        }
+        (own, rest)
     }
-}
 
-/// Whether an instance can be called where it is bound.
-pub(crate) fn is_ready(instance: &Instance) -> bool {
-    instance.metadata.deletion_timestamp.is_none()
-        && instance.spec.host_name.is_some()
-        && instance.spec.pinned.is_some()
-        && instance.status.as_ref().is_some_and(|status| {
-            status.host_name == instance.spec.host_name
-                && holds(&status.conditions, condition::READY)
-        })
-}
+    /// Plans the next step towards what `lead` should have. Says what there is after it, counting nothing
+    /// that is made.
+    fn steer(&mut self, lead: &'a Target<'a>, next: &Next) -> (Side, Side) {
+        let (own, rest) = self.sides(lead);
+        let fill = self.stable.filter(|stable| !std::ptr::eq(*stable, lead));
+        let spec = self.view.object.rollout();
+        let aim = next.aim(spec, self.bounds, own, rest, fill.is_some());
+        let (of_own, of_rest) = amounts(self.bounds, own, rest, aim);
+        self.drop(of_own, |instance| {
+            lead.ordinal(instance)
+                .map(|ordinal| (true, Reverse(ordinal)))
+        });
+        self.drop(of_rest, |instance| {
+            let is_stable = fill.is_some_and(|stable| stable.has(instance));
+            (!lead.has(instance)).then_some((is_stable, Reverse(0)))
+        });
+        self.settle(lead, next.weight);
+        let made = lead.make(of_own.make, next.weight);
+        self.plan.create.extend(made);
+        if let Some(stable) = fill {
+            let pinned = stable.pinned();
+            self.pin(stable, pinned.as_ref());
+            self.plan.create.extend(stable.make(of_rest.make, None));
+        }
+        let after = |side: Side, change: Change| Side {
+            total: side.total - change.drop_missing - change.drop_available,
+            available: side.available - change.drop_available,
+        };
+        (after(own, of_own), after(rest, of_rest))
+    }
 
-fn instance_name(object: &Object, hash: &str, ordinal: u32) -> String {
-    let name = object.metadata().name.as_deref().unwrap_or_default();
-    format!("{}-{name}-{hash}-{ordinal}", object.kind().as_str())
-}
+    /// Deletes as many as it says of those that `rank` takes, the lowest rank first.
+    fn drop(&mut self, change: Change, rank: impl Fn(&Instance) -> Option<Rank>) {
+        for (available, count) in [(false, change.drop_missing), (true, change.drop_available)] {
+            let mut ranked: Vec<(Rank, String)> = self
+                .kept
+                .iter()
+                .filter(|instance| self.is_available(instance) == available)
+                .filter_map(|instance| Some((rank(instance)?, name(instance))))
+                .collect();
+            ranked.sort();
+            let gone = ranked.into_iter().take(count as usize);
+            let gone: BTreeSet<String> = gone.map(|(_, name)| name).collect();
+            self.kept.retain(|instance| !gone.contains(&name(instance)));
+            self.plan.delete.extend(gone);
+        }
+    }
 
-fn instance(object: &Object, resolved: &Resolved, name: &str, pinned: Option<Pinned>) -> Instance {
-    let revision = &resolved.revision;
-    let spec = InstanceSpec {
-        host_name: None,
-        workload: revision.workload.clone(),
-        generation: object.generation(),
-        placement: revision.placement.clone(),
-        requests: revision.requests,
-        max_limits: revision.max_limits.clone(),
-        pinned,
-    };
-    let of = object.metadata().name.clone().unwrap_or_default();
-    let labels = [
-        (KIND_LABEL, object.kind().as_str().to_owned()),
-        (NAME_LABEL, of.clone()),
-        (REVISION_LABEL, resolved.hash.clone()),
-    ];
-    let owner = OwnerReference {
-        api_version: API_VERSION.to_owned(),
-        kind: object.kind().kind().to_owned(),
-        name: of,
-        uid: object.metadata().uid.clone().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    };
-    Instance {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            namespace: object.metadata().namespace.clone(),
-            labels: Some(labels.map(|(key, value)| (key.to_owned(), value)).into()),
-            owner_references: Some(vec![owner]),
-            ..ObjectMeta::default()
-        },
-        spec,
-        status: None,
+    /// Pins and weighs what there is of the revision that leads.
+    fn settle(&mut self, lead: &Target<'_>, weight: Option<u32>) {
+        let pinned = lead.pinned();
+        self.pin(lead, pinned.as_ref());
+        let own = self.kept.iter().filter(|instance| lead.has(instance));
+        let weigh = own
+            .filter(|instance| instance.spec.weight != weight)
+            .map(|instance| (name(instance), weight));
+        self.plan.weigh.extend(weigh);
+    }
+
+    fn pin(&mut self, target: &Target<'_>, pinned: Option<&Pinned>) {
+        let Some(pinned) = pinned else { return };
+        let own = self.kept.iter().filter(|instance| target.has(instance));
+        let pin = own
+            .filter(|instance| instance.spec.pinned.is_none())
+            .map(|instance| (name(instance), pinned.clone()));
+        self.plan.pin.extend(pin);
+    }
+
+    /// What there is once the plan was followed.
+    fn outcome<'n>(&'n self, next: &'n Next) -> Outcome<'n> {
+        Outcome {
+            view: self.view,
+            bounds: self.bounds,
+            stable: self.stable,
+            phase: next.phase,
+            rollout: next.status.as_ref(),
+            weight: next.weight,
+            made: &self.plan.create,
+            kept: &self.kept,
+            available: self.kept.iter().filter(|i| self.is_available(i)).count(),
+            now: self.now,
+        }
+    }
+
+    /// When something changes by itself: an instance counts as available, a step or a deadline is over.
+    fn again(&self, next: Option<Timestamp>) -> Option<Timestamp> {
+        let wait = self.view.object.rollout().min_ready();
+        let counts = self.kept.iter().filter_map(|i| available_at(i, wait));
+        counts.chain(next).filter(|at| *at > self.now).min()
     }
 }

@@ -1,4 +1,4 @@
-//! A revision: everything that an instance is frozen with, and its name.
+//! What the instances of a revision are frozen with, which is its spec and what the ceilings leave of it.
 
 use std::collections::BTreeSet;
 
@@ -9,10 +9,7 @@ use ringfence_api::{
 };
 use serde::Serialize;
 
-use super::{Code, Object, View};
-
-/// Label with the revision that an instance belongs to.
-pub(super) const REVISION_LABEL: &str = "ringfence.dev/revision";
+use super::{Code, Object, View, short};
 
 /// Everything that an instance is frozen with, but for what only a host can find out.
 #[derive(Debug, Serialize)]
@@ -21,8 +18,11 @@ pub(super) struct Revision {
     pub(super) placement: EffectivePlacement,
     pub(super) requests: Resources,
     pub(super) max_limits: LimitsSpec,
-    /// What it may do if it asks for everything: another ceiling is another revision.
+    /// What it may do if it asks for everything: other ceilings need other instances.
     most: Grants,
+    /// The mark of the last restart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restarted_at: Option<String>,
 }
 
 /// A revision, and what is to be told about it.
@@ -51,22 +51,13 @@ impl Resolved {
             requests: object.placement().requests.resources(),
             max_limits,
             most: effective(&everything(), object, &ceilings).grants,
+            restarted_at: object.rollout().restarted_at.clone(),
         };
-        // Ten digits of SHA-256: two revisions of one resource do not meet.
-        let json = serde_json::to_vec(&revision).unwrap_or_default();
-        let hash = Digest::of(&json).to_string();
-        let hash = hash.rsplit(':').next().unwrap_or_default()[..10].to_owned();
         Ok(Self {
+            hash: short(&revision),
             revision,
-            hash,
             limits_refused,
         })
-    }
-
-    /// Whether an instance belongs to this revision.
-    pub(super) fn has(&self, instance: &Instance) -> bool {
-        let labels = instance.metadata.labels.as_ref();
-        labels.and_then(|labels| labels.get(REVISION_LABEL)) == Some(&self.hash)
     }
 }
 
@@ -89,7 +80,10 @@ pub(super) fn known(view: &View<'_>, resolved: &Resolved) -> Option<Known> {
                 .collect(),
         }),
         Code::Component => {
-            let own = || view.instances.iter().filter(|i| resolved.has(i));
+            let own = || {
+                let all = view.instances.iter();
+                all.filter(|i| resolved.ordinal(object, i).is_some())
+            };
             let report = |i: &Instance| i.status.as_ref()?.artifact.clone();
             // A tag may have moved since: what the revision's instances run already counts.
             let pinned = own().find_map(|i| i.spec.pinned.as_ref()?.digest);

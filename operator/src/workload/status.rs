@@ -1,103 +1,236 @@
 //! The status of an agent or tool.
 
+use std::sync::Arc;
+
 use k8s_openapi::jiff::Timestamp;
 use ringfence_api::{
-    Instance, KIND_LABEL, LimitRefusal, NAME_LABEL, Refusal, WorkloadStatus, condition,
+    CanaryStep, Instance, KIND_LABEL, LimitRefusal, NAME_LABEL, Refusal, RolloutStatus,
+    WorkloadStatus, condition,
 };
 
 use super::View;
-use super::plan::is_ready;
-use super::revision::{Known, Resolved};
+use super::amounts::Bounds;
+use super::rollout::Phase;
+use super::target::{Refused, Target, is_living, is_ready};
 use crate::condition::{Verdict, find};
 
 /// Refusals that are written into a message; the field `refused` has all of them.
 const TOLD: usize = 5;
+/// Reason of `Progressing` where somebody has paused the rollout.
+pub(super) const PAUSED: &str = "RolloutPaused";
 
-/// The status where there may be no instance at all.
-pub(super) fn refused(
-    view: &View<'_>,
-    reason: &'static str,
-    message: &str,
-    now: Timestamp,
-) -> WorkloadStatus {
-    let verdict = Verdict::no(condition::READY, reason, message);
-    write(view, vec![verdict], now, WorkloadStatus::default())
+/// What there is once a plan was followed.
+pub(super) struct Outcome<'a> {
+    pub(super) view: &'a View<'a>,
+    pub(super) bounds: Bounds,
+    /// The last good revision, where it is not the newest and may run.
+    pub(super) stable: Option<&'a Target<'a>>,
+    pub(super) phase: Phase,
+    /// The rollout; none where there is none.
+    pub(super) rollout: Option<&'a RolloutStatus>,
+    pub(super) weight: Option<u32>,
+    /// Instances that are made.
+    pub(super) made: &'a [Instance],
+    /// Instances that stay.
+    pub(super) kept: &'a [&'a Arc<Instance>],
+    /// Those of them that are available.
+    pub(super) available: usize,
+    pub(super) now: Timestamp,
 }
 
-pub(super) fn of(
-    view: &View<'_>,
-    resolved: &Resolved,
-    known: Option<&Known>,
-    now: Timestamp,
+/// The status where the newest revision may not run at all, and `stable` runs instead, if anything.
+pub(super) fn refused(
+    outcome: &Outcome<'_>,
+    refused: &Refused,
+    stable: Option<&Target<'_>>,
 ) -> WorkloadStatus {
-    let mut verdicts = vec![ready(view, resolved)];
+    let Refused { reason, message } = refused;
+    let serving = stable.map_or_else(String::new, |stable| {
+        format!("; revision {} runs on", stable.revision)
+    });
+    let message = format!("{message}{serving}");
+    let verdicts = vec![
+        Verdict::no(condition::READY, reason, message.clone()),
+        outcome.is_available(),
+        Verdict::no(condition::PROGRESSING, reason, message),
+    ];
+    outcome.write(verdicts, WorkloadStatus::default())
+}
+
+/// The status where it may.
+pub(super) fn of(outcome: &Outcome<'_>, newest: &Target<'_>) -> WorkloadStatus {
+    let mut verdicts = vec![ready(outcome, newest)];
     let mut status = WorkloadStatus::default();
-    if let Some(known) = known {
-        let effective = known.effective(view);
-        verdicts.push(asks_granted(&effective.refused, &resolved.limits_refused));
+    if let Some(known) = &newest.known {
+        let effective = known.effective(outcome.view);
+        let limits = &newest.resolved.limits_refused;
+        verdicts.push(asks_granted(&effective.refused, limits));
         status.digest = known.digest;
         status.asked = Some(known.asked.clone());
         status.effective_grants = Some(effective.grants);
         status.refused = effective.refused;
     }
-    write(view, verdicts, now, status)
+    verdicts.push(outcome.is_available());
+    verdicts.push(progressing(outcome, newest));
+    let own = outcome.made.iter().filter(|i| newest.has(i)).count()
+        + outcome.kept.iter().filter(|i| newest.has(i)).count();
+    status.updated_replicas = count(own);
+    status.rollout = outcome.rollout.cloned();
+    if outcome.rollout.is_none() {
+        status.current_revision = Some(newest.revision.clone());
+    }
+    outcome.write(verdicts, status)
 }
 
-fn write(
-    view: &View<'_>,
-    verdicts: Vec<Verdict>,
-    now: Timestamp,
-    status: WorkloadStatus,
-) -> WorkloadStatus {
-    let object = view.object;
-    let before = object.status().map_or(&[][..], |status| &status.conditions);
-    let generation = object.metadata().generation;
-    let living = || {
-        view.instances
-            .iter()
-            .filter(|i| i.metadata.deletion_timestamp.is_none())
-    };
-    let count = |instances: usize| u32::try_from(instances).unwrap_or(u32::MAX);
-    let name = object.metadata().name.as_deref().unwrap_or_default();
-    WorkloadStatus {
-        observed_generation: generation,
-        conditions: verdicts
-            .into_iter()
-            .map(|verdict| verdict.since(before, generation, now))
-            .collect(),
-        replicas: count(living().count()),
-        ready_replicas: count(living().filter(|i| is_ready(i)).count()),
-        selector: Some(format!(
-            "{KIND_LABEL}={},{NAME_LABEL}={name}",
-            object.kind().as_str()
-        )),
-        ..status
+fn count(instances: usize) -> u32 {
+    u32::try_from(instances).unwrap_or(u32::MAX)
+}
+
+impl Outcome<'_> {
+    fn write(&self, verdicts: Vec<Verdict>, status: WorkloadStatus) -> WorkloadStatus {
+        let object = self.view.object;
+        let before = object.status();
+        let conditions = before.map_or(&[][..], |status| &status.conditions);
+        let generation = object.metadata().generation;
+        let name = object.metadata().name.as_deref().unwrap_or_default();
+        let current = status.current_revision;
+        WorkloadStatus {
+            observed_generation: generation,
+            conditions: verdicts
+                .into_iter()
+                .map(|verdict| verdict.since(conditions, generation, self.now))
+                .collect(),
+            replicas: count(self.kept.len() + self.made.len()),
+            ready_replicas: count(self.kept.iter().filter(|i| is_ready(i)).count()),
+            available_replicas: count(self.available),
+            current_revision: current.or_else(|| before?.current_revision.clone()),
+            update_revision: Some(object.revision()),
+            selector: Some(format!(
+                "{KIND_LABEL}={},{NAME_LABEL}={name}",
+                object.kind().as_str()
+            )),
+            ..status
+        }
+    }
+
+    fn is_available(&self) -> Verdict {
+        let least = self.bounds.replicas - self.bounds.unavailable;
+        match self.available >= least as usize {
+            true => Verdict::yes(
+                condition::AVAILABLE,
+                "MinimumReplicasAvailable",
+                "enough instances can be called",
+            ),
+            false => Verdict::no(
+                condition::AVAILABLE,
+                "MinimumReplicasUnavailable",
+                format!("fewer than {least} instances can be called"),
+            ),
+        }
+    }
+
+    /// The step of the canary that it is in, and its number from 1.
+    fn step(&self) -> Option<(usize, CanaryStep)> {
+        let step = self.rollout?.step as usize;
+        let steps = self.view.object.rollout().steps();
+        steps.get(step).map(|found| (step + 1, *found))
     }
 }
 
-fn ready(view: &View<'_>, resolved: &Resolved) -> Verdict {
-    let wanted = view.object.replicas() as usize;
-    let own = || {
-        view.instances
-            .iter()
-            .filter(|i| i.metadata.deletion_timestamp.is_none() && resolved.has(i))
+fn progressing(outcome: &Outcome<'_>, newest: &Target<'_>) -> Verdict {
+    let revision = &newest.revision;
+    let object = outcome.view.object;
+    let yes = |reason, message| Verdict::yes(condition::PROGRESSING, reason, message);
+    let no = |reason, message| Verdict::no(condition::PROGRESSING, reason, message);
+    let Some(rollout) = outcome.rollout else {
+        let others = outcome.kept.iter().any(|i| !newest.has(i));
+        return match others {
+            false => yes("NewRevisionAvailable", format!("revision {revision} runs")),
+            true => yes("RevisionUpdated", format!("revision {revision} takes over")),
+        };
     };
-    let ready = own().filter(|i| is_ready(i)).count();
-    if ready >= wanted {
+    let failed = || {
+        let why = rollout.failed.as_deref().unwrap_or_default();
+        let seconds = object.rollout().progress_deadline();
+        format!("revision {revision} made no progress within {seconds} s: {why}")
+    };
+    match outcome.phase {
+        Phase::RolledBack => {
+            let serves = outcome.stable.map_or("", |stable| &stable.revision);
+            no(
+                "RolledBack",
+                format!(
+                    "{}; revision {serves} runs again: change the spec, or try again with \
+                     'ringfence rollout restart'",
+                    failed()
+                ),
+            )
+        }
+        Phase::Halted => no("ProgressDeadlineExceeded", failed()),
+        Phase::Paused => Verdict::unknown(
+            condition::PROGRESSING,
+            PAUSED,
+            format!("the rollout of revision {revision} is paused"),
+        ),
+        Phase::Canary => yes("CanaryStep", canary(outcome, revision)),
+        Phase::Takeover => yes("RevisionUpdated", format!("revision {revision} takes over")),
+    }
+}
+
+fn canary(outcome: &Outcome<'_>, revision: &str) -> String {
+    let weight = outcome.weight.unwrap_or(0);
+    let steps = outcome.view.object.rollout().steps().len();
+    let serves = outcome.rollout.is_some_and(|r| r.step_since.is_some());
+    let Some((number, step)) = outcome.step() else {
+        return format!("revision {revision} gets {weight} percent of the runs");
+    };
+    let until = match (serves, step.pause_seconds) {
+        (false, _) => format!(
+            "until its instances for {} percent are available",
+            step.weight
+        ),
+        (true, Some(seconds)) => format!("for {seconds} s"),
+        (true, None) => "until 'ringfence rollout promote'".to_owned(),
+    };
+    format!(
+        "step {number} of {steps}: revision {revision} gets {weight} percent of the runs {until}"
+    )
+}
+
+/// How many instances of a revision can be called, and how many should.
+pub(super) fn ready_of(newest: &Target<'_>, replicas: u32) -> (usize, u32) {
+    let all = newest.view.instances.iter();
+    let ready = all.filter(|i| newest.has(i) && is_ready(i)).count();
+    (ready, replicas)
+}
+
+/// What keeps instances of a revision from becoming ready. What is the matter with the first that is stuck
+/// is most likely the matter with all.
+pub(super) fn trouble_of(newest: &Target<'_>) -> Option<(&'static str, String)> {
+    let all = newest.view.instances.iter();
+    all.filter(|i| is_living(i) && newest.has(i) && !is_ready(i))
+        .find_map(|i| trouble(i))
+}
+
+fn ready(outcome: &Outcome<'_>, newest: &Target<'_>) -> Verdict {
+    let (ready, wanted) = ready_of(newest, outcome.bounds.replicas);
+    let rolled_back = outcome.phase == Phase::RolledBack;
+    if ready >= wanted as usize && !rolled_back {
         return Verdict::yes(condition::READY, "Ready", "it can be called");
     }
-    // What is the matter with the first that is stuck is most likely the matter with all.
-    let stuck = own().filter(|i| !is_ready(i)).find_map(|i| trouble(i));
-    let (reason, message) =
-        stuck.unwrap_or_else(|| ("Preparing", "they are being placed and prepared".into()));
-    let earlier = view
-        .instances
-        .iter()
-        .any(|i| !resolved.has(i) && is_ready(i));
-    let serving = if earlier {
-        "; an earlier revision can be called meanwhile"
-    } else {
-        ""
+    if rolled_back {
+        let verdict = progressing(outcome, newest);
+        return Verdict::no(condition::READY, verdict.reason, verdict.message);
+    }
+    let (reason, message) = trouble_of(newest).unwrap_or_else(|| match outcome.phase {
+        Phase::Paused => (PAUSED, "the rollout is paused".to_owned()),
+        Phase::Canary => ("CanaryStep", canary(outcome, &newest.revision)),
+        _ => ("Preparing", "they are being placed and prepared".to_owned()),
+    });
+    let mut kept = outcome.kept.iter();
+    let serving = match kept.any(|i| !newest.has(i) && is_ready(i)) {
+        true => "; an earlier revision can be called meanwhile",
+        false => "",
     };
     Verdict::no(
         condition::READY,

@@ -73,6 +73,46 @@ async fn contradictions_are_refused_with_a_remedy() {
             "spec.replicas",
         ),
         (
+            "Agent",
+            "{instructions: x, model: {name: m}, rollout: {maxSurge: 0, maxUnavailable: '0%'}}",
+            "maxSurge and maxUnavailable are both 0",
+        ),
+        (
+            "Agent",
+            "{instructions: x, model: {name: m}, rollout: {maxSurge: '101%'}}",
+            "spec.rollout.maxSurge",
+        ),
+        (
+            "Agent",
+            "{instructions: x, model: {name: m}, rollout: {maxUnavailable: 1001}}",
+            "spec.rollout.maxUnavailable",
+        ),
+        (
+            "Tool",
+            "{agent: a, rollout: {maxSurge: '0%', canary: {steps: [{weight: 5}]}}}",
+            "a canary runs beside the earlier revision: raise maxSurge to 1 or more",
+        ),
+        (
+            "Tool",
+            "{agent: a, rollout: {minReadySeconds: 600}}",
+            "progressDeadlineSeconds (600 where absent) has to be more than minReadySeconds",
+        ),
+        (
+            "Tool",
+            "{agent: a, rollout: {canary: {steps: [{weight: 100}]}}}",
+            "spec.rollout.canary.steps[0].weight",
+        ),
+        (
+            "Tool",
+            "{agent: a, rollout: {canary: {steps: []}}}",
+            "spec.rollout.canary.steps",
+        ),
+        (
+            "Tool",
+            "{agent: a, rollout: {onFailure: retry}}",
+            "spec.rollout.onFailure",
+        ),
+        (
             "Ceiling",
             "{allow: {}, tenants: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}",
             "In and NotIn need values; Exists and DoesNotExist take none",

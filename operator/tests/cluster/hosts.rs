@@ -13,12 +13,16 @@ use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::runtime::watcher::Config;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
-use ringfence_api::{Capability, Digest, HOST_LEASE_LABEL, Host, Instance, Name};
+use ringfence_api::{
+    ArtifactSource, Capability, Digest, HOST_LEASE_LABEL, Host, Instance, Name, Workload,
+};
 use ringfence_test_cluster::ControlPlane;
 use serde_json::json;
 
 use crate::fixture::SYSTEM;
 
+/// Images with this tag are not there.
+pub(crate) const BROKEN: &str = ":broken";
 /// How long a Lease of these hosts lasts.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
@@ -89,6 +93,24 @@ impl Drop for PlayedHost {
     }
 }
 
+fn image(instance: &Instance) -> String {
+    let component = match &instance.spec.workload {
+        Workload::Agent(spec) => spec.component.clone(),
+        Workload::Tool(spec) => spec.component.clone(),
+    };
+    match component {
+        Some(ArtifactSource::Image(image)) => image,
+        _ => "component".to_owned(),
+    }
+}
+
+fn broken(image: &str) -> serde_json::Value {
+    let mut said = ready("ArtifactMissing");
+    said["status"] = "False".into();
+    said["message"] = format!("{image} is not there").into();
+    said
+}
+
 fn ready(reason: &str) -> serde_json::Value {
     json!({
         "type": "Ready", "status": "True", "reason": reason, "message": "",
@@ -131,17 +153,22 @@ async fn run(client: Client, name: String, freeze: Arc<AtomicBool>) {
         if freeze.load(Ordering::Relaxed) || instance.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        let digest = Digest::of(b"component");
+        let image = image(&instance);
+        let digest = Digest::of(image.as_bytes());
         let asked = BTreeSet::from([Capability::Http, Capability::Clocks]);
-        let artifact = json!({"digest": digest, "asked": asked});
+        let mut status = json!({"hostName": name, "artifact": {"digest": digest, "asked": asked}});
         let conditions = match &instance.spec.pinned {
+            _ if image.ends_with(BROKEN) => vec![broken(&image)],
             Some(_) => vec![ready("Ready")],
             None => Vec::new(),
         };
+        if image.ends_with(BROKEN) {
+            status["artifact"] = serde_json::Value::Null;
+        }
+        status["conditions"] = json!(conditions);
         let status = json!({
             "apiVersion": ringfence_api::API_VERSION, "kind": "Instance",
-            "metadata": {"name": instance.name_any()},
-            "status": {"hostName": name, "artifact": artifact, "conditions": conditions}
+            "metadata": {"name": instance.name_any()}, "status": status
         });
         let known = instance.status.as_ref();
         let said = known.is_some_and(|known| {

@@ -81,7 +81,16 @@ async fn an_agent_becomes_ready_and_people_see_it() {
         .await
         .unwrap();
     let header: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(header, ["NAME", "READY", "REASON", "REPLICAS", "AGE"]);
+    let columns = [
+        "NAME",
+        "READY",
+        "REASON",
+        "REPLICAS",
+        "UPDATED",
+        "AVAILABLE",
+        "AGE",
+    ];
+    assert_eq!(header, columns);
     let everything = cluster
         .kubectl(&["get", "ringfence", "-n", &namespace, "-o", "name"])
         .await;
