@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use ringfence_api::{Name, Run, condition};
+use ringfence_api::{Name, Run, TenantName, condition};
 use tokio::time::Instant;
 
 use super::known::{Known, removal};
 use super::queue::Waiting;
 use super::{
-    Candidates, Ending, GRACE, RETRY, RUNS_PER_HOST, RunKey, STEPS, Step, TELL_AFTER, Targets,
+    Candidates, Ending, GRACE, RETRY, RUNS_PER_HOST, RunKey, STEPS, Step, TELL_AFTER,
+    TENANT_RUNS_PER_HOST, Targets,
 };
 use crate::condition::{Verdict, find};
 use crate::key::WorkloadId;
@@ -26,6 +27,8 @@ pub struct Book {
     waiting: Waiting,
     /// What is bound to each host and not over.
     load: BTreeMap<Name, HashSet<RunKey>>,
+    /// How many of these each tenant has.
+    parts: HashMap<(Name, TenantName), usize>,
     /// Runs of a list that is under way.
     listing: HashSet<RunKey>,
     /// Everything that was there at the start is known.
@@ -297,12 +300,29 @@ impl Book {
                 continue;
             }
             let load = |host: &Name| self.load.get(host).map_or(0, HashSet::len);
-            let roomy = hosts.iter().filter(|(host, _)| load(host) < RUNS_PER_HOST);
+            let full = |host: &Name| load(host) >= RUNS_PER_HOST;
+            let part = |host: &Name| {
+                let place = (host.clone(), target.tenant.clone());
+                self.parts.get(&place).copied().unwrap_or_default()
+            };
+            let roomy = hosts
+                .iter()
+                .filter(|(host, _)| !full(host) && part(host) < TENANT_RUNS_PER_HOST);
             let Some((host, journal)) = roomy.min_by_key(|(host, _)| (load(host), host.clone()))
             else {
-                self.waiting
-                    .stuck(&target, hosts.iter().map(|(host, _)| host));
+                let hosts: Vec<(Name, bool)> = hosts
+                    .iter()
+                    .map(|(host, _)| (host.clone(), !full(host)))
+                    .collect();
+                for (host, part) in hosts {
+                    self.waiting.stuck(&target, &host, part);
+                    if part {
+                        // The room that it cannot have is the next one's.
+                        self.waiting.room(&host, None);
+                    }
+                }
                 self.waiting.push_front(&target, key);
+                turns.extend(self.waiting.take_awake());
                 continue;
             };
             let left = known.deadline.saturating_duration_since(now);
@@ -330,9 +350,21 @@ impl Book {
             if here.is_empty() {
                 self.load.remove(&host);
             }
-            self.waiting.room(&host);
+            let place = (host.clone(), key.tenant.clone());
+            if let Some(part) = self.parts.get_mut(&place) {
+                *part = part.saturating_sub(1);
+                if *part == 0 {
+                    self.parts.remove(&place);
+                }
+            }
+            self.waiting.room(&host, Some(&key.tenant));
+            self.waiting.room(&host, None);
         }
         if let Some(host) = at {
+            *self
+                .parts
+                .entry((host.clone(), key.tenant.clone()))
+                .or_default() += 1;
             self.load.entry(host).or_default().insert(key.clone());
         }
     }

@@ -26,6 +26,8 @@ use crate::key::WorkloadId;
 /// Runs that are bound to one host and not over. What does not fit waits in the operator, where it can
 /// still go to any host.
 pub const RUNS_PER_HOST: usize = 128;
+/// Of these, those of one tenant: what one tenant runs for long does not keep others from running.
+pub const TENANT_RUNS_PER_HOST: usize = 48;
 /// A run that finds no ready instance is told so after this long.
 pub const TELL_AFTER: Duration = Duration::from_secs(1);
 /// How long after its time a bound run may stay without an end before the operator gives it one.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use ringfence_api::Name;
+use ringfence_api::{Name, TenantName};
 
 use super::RunKey;
 use crate::key::WorkloadId;
@@ -13,8 +13,9 @@ pub(super) struct Waiting {
     queues: HashMap<WorkloadId, VecDeque<RunKey>>,
     /// Agents and tools whose runs are to be looked at.
     awake: BTreeSet<WorkloadId>,
-    /// Agents and tools that found a host full, in turns.
-    full: BTreeMap<Name, VecDeque<WorkloadId>>,
+    /// Agents and tools that found a host full, in turns; by tenant those that found only the part full that
+    /// their tenant may have of it.
+    full: BTreeMap<(Name, Option<TenantName>), VecDeque<WorkloadId>>,
     count: usize,
 }
 
@@ -68,9 +69,10 @@ impl Waiting {
         self.full.clear();
     }
 
-    /// There is room on a host again: the next in turn is looked at.
-    pub(super) fn room(&mut self, host: &Name) {
-        let Some(turns) = self.full.get_mut(host) else {
+    /// There is room on a host again, or in a tenant's part of it: the next in turn is looked at.
+    pub(super) fn room(&mut self, host: &Name, tenant: Option<&TenantName>) {
+        let place = (host.clone(), tenant.cloned());
+        let Some(turns) = self.full.get_mut(&place) else {
             return;
         };
         while let Some(target) = turns.pop_front() {
@@ -79,16 +81,15 @@ impl Waiting {
                 return;
             }
         }
-        self.full.remove(host);
+        self.full.remove(&place);
     }
 
-    /// A target found these hosts full.
-    pub(super) fn stuck<'a>(&mut self, target: &WorkloadId, hosts: impl Iterator<Item = &'a Name>) {
-        for host in hosts {
-            let turns = self.full.entry(host.clone()).or_default();
-            if !turns.contains(target) {
-                turns.push_back(target.clone());
-            }
+    /// A target found a host full, or its tenant's part of it.
+    pub(super) fn stuck(&mut self, target: &WorkloadId, host: &Name, part: bool) {
+        let tenant = part.then(|| target.tenant.clone());
+        let turns = self.full.entry((host.clone(), tenant)).or_default();
+        if !turns.contains(target) {
+            turns.push_back(target.clone());
         }
     }
 

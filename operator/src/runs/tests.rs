@@ -10,7 +10,8 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    Book, Candidates, Ending, GRACE, RETRY, RUNS_PER_HOST, RunKey, Step, TELL_AFTER, Targets,
+    Book, Candidates, Ending, GRACE, RETRY, RUNS_PER_HOST, RunKey, Step, TELL_AFTER,
+    TENANT_RUNS_PER_HOST, Targets,
 };
 use crate::key::WorkloadId;
 
@@ -51,6 +52,7 @@ struct World {
     wall: Timestamp,
     runs: RefCell<BTreeMap<String, serde_json::Value>>,
     version: u64,
+    tenant: String,
 }
 
 impl World {
@@ -69,6 +71,7 @@ impl World {
             wall: Timestamp::from_second(1_000_000).unwrap(),
             runs: RefCell::default(),
             version: 1,
+            tenant: "default".to_owned(),
         }
     }
 
@@ -84,7 +87,7 @@ impl World {
         let object = json!({
             "apiVersion": "ringfence.dev/v1alpha1", "kind": "Run",
             "metadata": {
-                "name": run, "namespace": "default", "uid": format!("uid-{run}"), "generation": 1,
+                "name": run, "namespace": self.tenant, "uid": format!("uid-{run}"), "generation": 1,
                 "resourceVersion": self.version.to_string(),
                 "creationTimestamp": self.wall.to_string(),
             },
@@ -293,16 +296,16 @@ async fn a_host_that_never_says_how_it_ended_is_not_waited_for_for_ever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn hosts_are_filled_up_to_their_bound_and_agents_take_turns() {
+async fn hosts_are_filled_up_to_their_bounds_and_agents_take_turns() {
     let mut world = World::new(&["h1"], &["a", "b"]);
-    for n in 0..RUNS_PER_HOST {
+    for n in 0..TENANT_RUNS_PER_HOST {
         world.apply(&format!("a{n:04}"), "a", 60);
     }
     for n in 0..3 {
         world.apply(&format!("b{n}"), "b", 60);
     }
     let steps = world.decide(NOW);
-    assert_eq!(steps.len(), RUNS_PER_HOST);
+    assert_eq!(steps.len(), TENANT_RUNS_PER_HOST);
     assert_eq!(
         steps[1].0, "b0",
         "the second agent does not wait for the first"
@@ -313,8 +316,27 @@ async fn hosts_are_filled_up_to_their_bound_and_agents_take_turns() {
     );
     assert_eq!(world.book.waiting(), 3);
     assert_eq!(world.decide(NOW), []);
-    world.told("b0", &json!({"phase": "Failed"}), NOW);
-    assert_eq!(world.decide(NOW).len(), 1);
+
+    // Other tenants have room, until the host is full.
+    let tenants = ["t1", "t2", "t3"];
+    for tenant in tenants {
+        world.tenant = tenant.to_owned();
+        for n in 0..TENANT_RUNS_PER_HOST {
+            world.apply(&format!("{tenant}-{n:04}"), "a", 60);
+        }
+    }
+    assert_eq!(
+        world.decide(NOW).len(),
+        RUNS_PER_HOST - TENANT_RUNS_PER_HOST
+    );
+    assert_eq!(world.book.bound(), RUNS_PER_HOST);
+    // What ends of the tenant that has its part makes room for it, or for who comes next.
+    for (n, bound) in ["b0", "b1", "b2"].into_iter().enumerate() {
+        world.told(bound, &json!({"phase": "Failed"}), NOW);
+        let steps = world.decide(NOW);
+        assert_eq!(steps.len(), 1, "{n}: {steps:?}");
+    }
+    assert_eq!(world.book.bound(), RUNS_PER_HOST);
 }
 
 #[tokio::test(start_paused = true)]

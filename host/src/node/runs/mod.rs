@@ -59,6 +59,8 @@ enum Why {
     Gone,
     /// The host ends.
     Stopped,
+    /// It was given back before it began.
+    Released,
 }
 
 /// A run that this process knows.
@@ -192,7 +194,9 @@ fn put(runs: &Arc<Runs>, run: Run) {
     }
     let deleting = run.metadata.deletion_timestamp.is_some();
     let mut known = runs.known.lock();
-    if let Some(ticket) = known.get(&uid) {
+    if let Some(ticket) = known.get(&uid)
+        && !(ticket.why() == Why::Released && is_newer(ticket, &run))
+    {
         observe(ticket, &run);
         if deleting {
             ticket.end(Why::Gone);
@@ -237,13 +241,18 @@ fn put(runs: &Arc<Runs>, run: Run) {
     }
 }
 
-/// Takes a newer version in. What the host wrote itself may be newer than what the watch tells.
-fn observe(ticket: &Ticket, run: &Run) {
+/// Whether it is a newer version than what the ticket knows: what the host wrote itself may be newer than
+/// what the watch tells.
+fn is_newer(ticket: &Ticket, run: &Run) -> bool {
     let version = |text: &str| text.parse::<u64>().ok();
-    let now = Seen::of(run);
-    let mut seen = ticket.seen.lock();
-    if version(&now.version) > version(&seen.version) {
-        *seen = now;
+    let seen = run.metadata.resource_version.as_deref().unwrap_or_default();
+    version(seen) > version(&ticket.seen.lock().version)
+}
+
+/// Takes a newer version in.
+fn observe(ticket: &Ticket, run: &Run) {
+    if is_newer(ticket, run) {
+        *ticket.seen.lock() = Seen::of(run);
     }
 }
 

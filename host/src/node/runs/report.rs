@@ -10,7 +10,7 @@ use kube::api::{Patch, PatchParams};
 use ringfence_api::{Name, Run, RunPhase, condition};
 use serde_json::{Value, json};
 
-use super::Ticket;
+use super::{Ticket, Why};
 use crate::node::{FIELD_MANAGER, Shared};
 
 /// How long the API server may take to answer.
@@ -104,10 +104,21 @@ fn reason(status: &Value) -> &'static str {
     }
 }
 
-/// Gives a run back that has not begun here, and never will.
+/// Gives a run back that has not begun here, and never will on this ticket.
 pub(super) async fn give_back(shared: &Shared, ticket: &Ticket) {
     let status = json!({"hostName": null, "hostJournal": null, "timeLeftMs": null});
-    while matches!(write(shared, ticket, &status).await, Written::Changed) {}
+    let mut wait = RETRY.0;
+    loop {
+        match write(shared, ticket, &status).await {
+            Written::Yes => return ticket.end(Why::Released),
+            Written::Moot => return,
+            Written::Changed => {}
+            Written::Failed => {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(RETRY.1);
+            }
+        }
+    }
 }
 
 async fn write(shared: &Shared, ticket: &Ticket, status: &Value) -> Written {
