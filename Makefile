@@ -47,6 +47,10 @@ test-clients: build ## clients that we did not write, against a real host
 test-conformance: build ## the MCP conformance suite, both versions
 	@tests/conformance/run
 
+.PHONY: fuzz
+fuzz: setup ## let libFuzzer look for bytes that panic, SECONDS each (30)
+	@scripts/fuzz $(or $(SECONDS),30)
+
 .PHONY: bench
 bench: cluster-control-plane-programs ## measure speed and density beside wasmtime and axum; ONLY=metric measures one
 	@scripts/setup wrk

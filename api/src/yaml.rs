@@ -13,8 +13,9 @@ use serde_saphyr::{Options, Spanned};
 use crate::MANIFEST_BYTES;
 use crate::problem::{Problem, join};
 
-/// Nested lists and maps of one document.
-const DEPTH: usize = 64;
+/// Nested lists and maps of one document. Reading one takes some ten kilobytes of stack for each, of the
+/// two megabytes that a thread has.
+const DEPTH: usize = 32;
 /// Values of one document, what aliases repeat included.
 const NODES: usize = 100_000;
 

@@ -1,0 +1,4 @@
+//! Lets libFuzzer look for bytes that panic [`ringfence_fuzz::manifests`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringfence_fuzz::manifests(bytes));

@@ -1,0 +1,4 @@
+//! Lets libFuzzer look for bytes that panic [`ringfence_fuzz::urls`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringfence_fuzz::urls(bytes));

@@ -1,0 +1,17 @@
+//! What strangers send, as functions of bytes: none of them may panic, whatever the bytes are. Programs
+//! in `fuzz_targets/` let libFuzzer look for such bytes; `tests/bytes.rs` tries some in every test run.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::expect_used,
+    reason = "a target says what it found by panicking"
+)]
+
+mod arguments;
+mod inspect;
+mod manifests;
+mod urls;
+
+pub use arguments::{TYPE_END, arguments};
+pub use inspect::inspect;
+pub use manifests::manifests;
+pub use urls::urls;
