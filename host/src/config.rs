@@ -35,6 +35,9 @@ pub struct Config {
     /// Registries that may be reached over plain HTTP, each `HOST:PORT`.
     #[serde(default)]
     pub insecure_registries: Vec<String>,
+    /// PEM file of certificate authorities that are trusted beside the system's.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
     /// Sandboxes that may exist at the same time.
     #[serde(default)]
     pub sandboxes: Option<u32>,
@@ -85,6 +88,7 @@ impl Config {
             &mut config.data_dir,
             &mut config.manifests,
             &mut config.api_keys,
+            &mut config.ca_file,
         ];
         for path in paths.into_iter().flatten() {
             *path = folder.join(&*path);

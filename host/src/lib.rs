@@ -5,6 +5,7 @@
 #![deny(unsafe_code)]
 
 pub mod artifact;
+pub mod authorities;
 pub mod blob;
 pub mod body;
 pub mod builtin;

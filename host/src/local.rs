@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::artifact::oci::RegistrySettings;
 use crate::artifact::{ArtifactError, ArtifactSettings, Artifacts, Launcher};
+use crate::authorities::Authorities;
 use crate::data::{DataDir, DataError};
 use crate::directory::apply::{Control, ControlError};
 use crate::directory::folder::{ManifestFolder, Synced, retry_forever};
@@ -44,6 +45,8 @@ pub struct Options {
     pub api_keys: Option<PathBuf>,
     /// Which registries may be used.
     pub registries: RegistrySettings,
+    /// Certificate authorities that are trusted beside the system's.
+    pub authorities: Authorities,
     /// Sandboxes that may exist at the same time.
     pub sandboxes: u32,
     /// How to start a process that compiles.
@@ -149,14 +152,17 @@ impl Base {
         let engine = Engine::new(PoolSize::new(options.sandboxes))?;
         let settings = ArtifactSettings {
             metrics: metrics.clone(),
-            registries: options.registries,
+            registries: RegistrySettings {
+                authorities: options.authorities.clone(),
+                ..options.registries
+            },
             ..ArtifactSettings::new(options.launcher)
         };
         let artifacts = Artifacts::open(&data.path().join("artifacts"), engine.clone(), settings)?;
         let secrets = Secrets::new(options.secrets);
         let egress_settings = EgressSettings {
+            authorities: options.authorities,
             metrics: metrics.clone(),
-            ..EgressSettings::default()
         };
         let egress = Egress::new(&egress_settings, secrets)
             .map_err(|error| LocalError::Tls(error.into()))?;

@@ -10,6 +10,7 @@ use anyhow::Result;
 use http::HeaderValue;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use ringfence_api::{Problem, TenantName};
+use ringfence_host::egress::explain;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -159,10 +160,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
-        let causes = std::iter::successors(std::error::Error::source(error), |e| e.source());
-        let cause = causes
-            .last()
-            .map_or_else(|| error.to_string(), ToString::to_string);
+        let cause = explain(error);
         let hint = if error.is_connect() {
             "is `ringfence serve` running? (--host or RINGFENCE_HOST names another host, --context or \
              RINGFENCE_CONTEXT a cluster)"
@@ -200,7 +198,8 @@ impl Client {
         if status == StatusCode::UNAUTHORIZED {
             message = match self.way {
                 Way::Direct => {
-                    "the host needs a valid API key: give --api-key or set RINGFENCE_API_KEY"
+                    "the host needs a valid API key, which has not expired: give --api-key or set \
+                     RINGFENCE_API_KEY"
                 }
                 Way::Proxied(_) => {
                     "the host takes neither a token of the kubeconfig (a client certificate is none) \

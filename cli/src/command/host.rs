@@ -64,7 +64,9 @@ enum Authenticate {
 /// The host cannot start, or cannot join the cluster.
 pub async fn run(args: HostArgs, namespace: String) -> Result<()> {
     crate::tls::install();
-    let otlp = logging(args.serve.log)?;
+    let log = args.serve.log;
+    let options = options(args.serve)?;
+    let otlp = logging(log, &options.authorities)?;
     let client = kube::Client::try_default().await.map_err(|error| {
         let hint = "run in a Pod, or set KUBECONFIG or ~/.kube/config";
         fail(
@@ -97,7 +99,7 @@ pub async fn run(args: HostArgs, namespace: String) -> Result<()> {
     };
     // Before the host is up, so that a signal is never missed.
     let mut signals = Signals::new().context("signals cannot be received")?;
-    let node = Node::join(options(args.serve)?, client, membership)
+    let node = Node::join(options, client, membership)
         .await
         .map_err(|error| match error {
             NodeError::Host(error) => explain(error),

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use ringfence_host::artifact::Launcher;
 use ringfence_host::artifact::oci::RegistrySettings;
+use ringfence_host::authorities::Authorities;
 use ringfence_host::config::Config;
 use ringfence_host::data::DataError;
 use ringfence_host::directory::folder::Synced;
@@ -64,6 +65,9 @@ pub struct ServeArgs {
     /// Registry that is reached over plain HTTP: HOST:PORT; may be given several times
     #[arg(long = "insecure-registry", value_name = "REGISTRY")]
     insecure_registries: Vec<String>,
+    /// PEM file of certificate authorities that are trusted beside the system's
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// Sandboxes that may exist at the same time [default: 256]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     sandboxes: Option<u32>,
@@ -81,11 +85,11 @@ pub struct ServeArgs {
 /// The host cannot start.
 pub async fn run(args: ServeArgs) -> Result<()> {
     crate::tls::install();
-    let otlp = logging(args.log)?;
-    let api_keys = args.api_keys.is_some();
+    let log = args.log;
     let options = options(args)?;
+    let otlp = logging(log, &options.authorities)?;
     let data_dir = options.data_dir.clone();
-    let with_keys = api_keys || options.api_keys.is_some();
+    let with_keys = options.api_keys.is_some();
     // Before the host is up, so that a signal is never missed.
     let mut signals = Signals::new().context("signals cannot be received")?;
     let host = LocalHost::start(options).await.map_err(explain)?;
@@ -154,6 +158,10 @@ pub(super) fn options(args: ServeArgs) -> Result<Options> {
         private: insecure.into_iter().collect(),
         ..RegistrySettings::default()
     };
+    let authorities = match args.ca_file.or(config.ca_file) {
+        Some(file) => Authorities::read(&file).map_err(|error| invalid(&error))?,
+        None => Authorities::default(),
+    };
     let sandboxes = args.sandboxes.or(config.sandboxes).unwrap_or(SANDBOXES);
     if !(1..=4096).contains(&sandboxes) {
         let message = format!("sandboxes: {sandboxes} is not between 1 and 4096");
@@ -173,6 +181,7 @@ pub(super) fn options(args: ServeArgs) -> Result<Options> {
         secrets,
         api_keys: args.api_keys.or(config.api_keys),
         registries,
+        authorities,
         sandboxes,
         launcher: Launcher::this_program(COMPILE_WORKER)
             .context("the system does not say which program is running")?,
@@ -189,7 +198,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Log lines to standard error; spans to OTLP where the environment names a collector.
-pub(super) fn logging(format: LogFormat) -> Result<Option<Otlp>> {
+pub(super) fn logging(format: LogFormat, authorities: &Authorities) -> Result<Option<Otlp>> {
     let filter =
         EnvFilter::try_from_env("RINGFENCE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -197,7 +206,7 @@ pub(super) fn logging(format: LogFormat) -> Result<Option<Otlp>> {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    let otlp = Otlp::from_env().context("OTLP export cannot be set up")?;
+    let otlp = Otlp::from_env(authorities).context("OTLP export cannot be set up")?;
     let spans = otlp.as_ref().map(Otlp::layer);
     tracing_subscriber::registry()
         .with(spans)

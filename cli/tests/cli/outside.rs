@@ -7,12 +7,12 @@ use std::process::Command;
 use super::{Host, serve, text, until};
 
 /// Sends one HTTP/1.1 request and reads everything that comes back.
-fn http(url: &str, method: &str, path: &str, body: &str) -> String {
+pub(super) fn http(url: &str, method: &str, path: &str, body: &str) -> String {
     http_with(url, method, path, "", body)
 }
 
 /// As [`http`], with these lines in the head.
-fn http_with(url: &str, method: &str, path: &str, head: &str, body: &str) -> String {
+pub(super) fn http_with(url: &str, method: &str, path: &str, head: &str, body: &str) -> String {
     let address = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(address).unwrap();
     write!(
@@ -27,7 +27,7 @@ fn http_with(url: &str, method: &str, path: &str, head: &str, body: &str) -> Str
     answer
 }
 
-fn status(answer: &str) -> &str {
+pub(super) fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap()
 }
 

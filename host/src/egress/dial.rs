@@ -21,7 +21,8 @@ use tokio::time::{Instant, timeout};
 use tower::Service;
 
 use super::address::classify;
-use super::error::{EgressError, TimedOut, root_cause};
+use super::error::{EgressError, TimedOut};
+use super::tls::explain;
 
 /// Time for resolving, connecting and the TLS handshake together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -265,7 +266,7 @@ where
                     Err(
                         EgressError::find(&*error).unwrap_or_else(|| EgressError::Tls {
                             host,
-                            cause: root_cause(&*error),
+                            cause: explain(&*error),
                         }),
                     )
                 }

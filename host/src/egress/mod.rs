@@ -26,7 +26,6 @@ mod scrub;
 mod target;
 mod tls;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +46,9 @@ pub use error::{EgressError, TimedOut};
 pub use headers::{MAX_HEADERS, is_reserved};
 pub use redirect::MAX_REDIRECTS;
 pub use target::{MAX_URL_BYTES, Target, TargetError};
-pub use tls::TlsError;
+pub use tls::{TlsError, explain};
 
+use crate::authorities::Authorities;
 use crate::limits::HTTP_HEADER_BYTES;
 use crate::secret::Secrets;
 use crate::telemetry::Metrics;
@@ -108,8 +108,8 @@ impl Timeouts {
 /// Settings of the operator.
 #[derive(Debug, Clone, Default)]
 pub struct EgressSettings {
-    /// PEM file of certificate authorities that are trusted beside the system's.
-    pub ca_file: Option<PathBuf>,
+    /// Certificate authorities that are trusted beside the system's.
+    pub authorities: Authorities,
     /// The counters that requests feed.
     pub metrics: Arc<Metrics>,
 }
@@ -146,10 +146,10 @@ impl std::fmt::Debug for Egress {
 }
 
 impl Egress {
-    /// Sets it up; reads certificate authorities.
+    /// Sets it up; reads the system's certificate authorities.
     ///
     /// # Errors
-    /// The operator's certificate file cannot be read.
+    /// TLS cannot be set up.
     pub fn new(settings: &EgressSettings, secrets: Secrets) -> Result<Self, TlsError> {
         Self::with_lookup(settings, secrets, Arc::new(SystemLookup::default()))
     }
@@ -163,7 +163,7 @@ impl Egress {
         secrets: Secrets,
         lookup: Arc<dyn Lookup>,
     ) -> Result<Self, TlsError> {
-        let tls = tls::config(settings.ca_file.as_deref())?;
+        let tls = tls::config(&settings.authorities)?;
         let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let pools = |scope| {
             let dialer = Dialer {

@@ -1,14 +1,17 @@
 //! Export of spans over OTLP/HTTP, set by OpenTelemetry's own environment variables
 //! (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_EXPORTER_OTLP_TIMEOUT`,
-//! `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER`, and
+//! `OTEL_EXPORTER_OTLP_CERTIFICATE`, `OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER`, and
 //! their `_TRACES_` forms). Nothing is exported unless an endpoint is set.
 //!
 //! Headers often hold a credential; they are read by the exporter and never logged.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::StatusCode;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_http::{HttpClient, HttpError, ResponseBodyTooLarge};
@@ -21,6 +24,22 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::names;
+use crate::authorities::{Authorities, AuthoritiesError};
+use crate::egress::explain;
+
+/// Files with certificate authorities of the collector, trusted beside the system's.
+const CERTIFICATE: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+];
+
+/// A certificate of our own is none of the things that a host has: whoever names one has to know.
+const CLIENT_CERTIFICATE: [&str; 4] = [
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+    "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+];
 
 /// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +58,9 @@ pub enum OtlpError {
     /// The HTTP client could not be made.
     #[error("failed to make the HTTP client for OTLP")]
     Client(#[source] reqwest::Error),
+    /// The collector's certificate authority.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     /// The exporter refused its settings.
     #[error("failed to set up OTLP: check the OTEL_EXPORTER_OTLP_ variables")]
     Exporter(#[source] opentelemetry_otlp::ExporterBuildError),
@@ -56,24 +78,35 @@ impl Otlp {
     ///
     /// # Errors
     /// Settings that cannot be followed.
-    pub fn from_env() -> Result<Option<Self>, OtlpError> {
-        Self::from_settings(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    pub fn from_env(authorities: &Authorities) -> Result<Option<Self>, OtlpError> {
+        let get = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self::from_settings(get, authorities)
     }
 
-    fn from_settings(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, OtlpError> {
+    fn from_settings(
+        get: impl Fn(&str) -> Option<String>,
+        authorities: &Authorities,
+    ) -> Result<Option<Self>, OtlpError> {
         if !wanted(&get)? {
             return Ok(None);
         }
+        let mut authorities = authorities.clone();
+        if let Some(file) = first(&get, CERTIFICATE) {
+            authorities = authorities.and(Authorities::read(file.as_ref())?);
+        }
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(30))
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
+            .redirect(reqwest::redirect::Policy::none());
+        let client = authorities
+            .trusted_by(client)
+            .and_then(reqwest::ClientBuilder::build)
             .map_err(OtlpError::Client)?;
         let exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(OnRuntime {
                 handle: Handle::current(),
                 client,
+                failing: Arc::default(),
             })
             .build()
             .map_err(OtlpError::Exporter)?;
@@ -107,6 +140,8 @@ impl Otlp {
         tracing_opentelemetry::layer()
             .with_location(false)
             .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false)
             .with_tracer(self.provider.tracer_with_scope(scope))
             .with_filter(spans)
     }
@@ -119,14 +154,21 @@ impl Otlp {
     }
 }
 
+/// The value of the first of these variables that has one.
+fn first(get: &impl Fn(&str) -> Option<String>, names: [&str; 2]) -> Option<String> {
+    names.into_iter().find_map(get)
+}
+
 /// Whether the environment asks for an export.
 fn wanted(get: &impl Fn(&str) -> Option<String>) -> Result<bool, OtlpError> {
-    let endpoint = [
-        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-    ]
-    .into_iter()
-    .any(|name| get(name).is_some());
+    let endpoint = first(
+        get,
+        [
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+        ],
+    )
+    .is_some();
     let disabled = get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"));
     if !endpoint || disabled {
         return Ok(false);
@@ -157,6 +199,15 @@ fn wanted(get: &impl Fn(&str) -> Option<String>) -> Result<bool, OtlpError> {
             _ => {}
         }
     }
+    for variable in CLIENT_CERTIFICATE {
+        if let Some(value) = get(variable) {
+            return Err(OtlpError::Unsupported {
+                variable,
+                value,
+                supported: "a collector that asks for no client certificate",
+            });
+        }
+    }
     Ok(true)
 }
 
@@ -164,6 +215,30 @@ fn wanted(get: &impl Fn(&str) -> Option<String>) -> Result<bool, OtlpError> {
 struct OnRuntime {
     handle: Handle,
     client: reqwest::Client,
+    /// The last export failed, which was said: once, not with every batch.
+    failing: Arc<AtomicBool>,
+}
+
+impl OnRuntime {
+    /// Says that spans are lost, and when they no longer are.
+    fn tell(failing: &AtomicBool, outcome: Result<StatusCode, String>) {
+        let problem = match outcome {
+            Ok(status) if status.is_success() => None,
+            Ok(status) => Some(format!("the collector answers {status}")),
+            Err(problem) => Some(problem),
+        };
+        let failed = failing.swap(problem.is_some(), Ordering::Relaxed);
+        match problem {
+            Some(problem) if !failed => {
+                tracing::warn!(
+                    problem,
+                    "spans are not exported; see OTEL_EXPORTER_OTLP_ENDPOINT"
+                );
+            }
+            None if failed => tracing::info!("spans are exported again"),
+            _ => {}
+        }
+    }
 }
 
 impl fmt::Debug for OnRuntime {
@@ -187,9 +262,13 @@ impl HttpClient for OnRuntime {
         Self: 'async_trait,
     {
         let client = self.client.clone();
+        let failing = self.failing.clone();
         let task = self.handle.spawn(async move {
             let request = request.try_into()?;
-            let mut response = client.execute(request).await?;
+            let answered = client.execute(request).await;
+            let outcome = answered.as_ref().map(reqwest::Response::status);
+            Self::tell(&failing, outcome.map_err(|error| explain(error)));
+            let mut response = answered?;
             let mut answer = http::Response::builder().status(response.status());
             if let Some(headers) = answer.headers_mut() {
                 *headers = std::mem::take(response.headers_mut());
@@ -234,6 +313,7 @@ mod tests {
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317");
         for other in [
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "key.pem"),
             ("OTEL_TRACES_EXPORTER", "zipkin"),
         ] {
             let error = wanted(&settings(&[endpoint, other]))

@@ -54,7 +54,8 @@ pub fn user_message(text: &str) -> Message {
     }
 }
 
-/// Requests `http://AUTHORITY/PATH`: status and body.
+/// Requests `http://AUTHORITY/PATH`: status and body. An authority that begins with `https://` is asked
+/// over TLS.
 ///
 /// # Errors
 /// What the host said, in the debug form of `wasi:http`'s error code.
@@ -69,9 +70,13 @@ pub fn http_get(
             .append(name, value.as_bytes())
             .map_err(|error| format!("header {name}: {error:?}"))?;
     }
+    let (scheme, authority) = match authority.strip_prefix("https://") {
+        Some(authority) => (Scheme::Https, authority),
+        None => (Scheme::Http, authority),
+    };
     let request = OutgoingRequest::new(fields);
     let refused = |()| "the request is malformed".to_owned();
-    request.set_scheme(Some(&Scheme::Http)).map_err(refused)?;
+    request.set_scheme(Some(&scheme)).map_err(refused)?;
     request.set_authority(Some(authority)).map_err(refused)?;
     request.set_path_with_query(Some(path)).map_err(refused)?;
     let future = outgoing_handler::handle(request, None).map_err(|e| format!("{e:?}"))?;

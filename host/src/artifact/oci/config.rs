@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ringfence_api::AddressScope;
 
 use super::OciError;
+use crate::authorities::Authorities;
 use crate::egress::classify;
 
 /// What the operator allows. Registries are named as in an image reference, `host` or `host:port`.
@@ -20,6 +21,8 @@ pub struct RegistrySettings {
     /// Whether a registry on this machine may be used by whoever names it, and without TLS. To be
     /// switched off where tenants do not trust each other.
     pub loopback: bool,
+    /// Certificate authorities that are trusted beside the system's.
+    pub authorities: Authorities,
 }
 
 impl Default for RegistrySettings {
@@ -29,6 +32,7 @@ impl Default for RegistrySettings {
             plain_http: BTreeSet::new(),
             private: BTreeSet::new(),
             loopback: true,
+            authorities: Authorities::default(),
         }
     }
 }

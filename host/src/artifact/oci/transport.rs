@@ -26,6 +26,7 @@ use super::{
     ANSWER_BYTES, MANIFEST_BYTES, OciError, Pushed, REDIRECTS, REGISTRY_IDLE, Reference,
     RegistryAuth,
 };
+use crate::egress::explain;
 
 /// One conversation with a registry about one image.
 pub(in crate::artifact) struct Session {
@@ -59,6 +60,10 @@ impl Session {
         let registry = image.resolve_registry().to_owned();
         // Some provider has to be there before the first client; another one is as good as ours.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let unreachable = |error: &reqwest::Error| OciError::Unreachable {
+            registry: registry.clone(),
+            reason: reason(error),
+        };
         let http = reqwest::Client::builder()
             .user_agent(concat!("ringfence/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Vetted {
@@ -69,12 +74,12 @@ impl Session {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .connect_timeout(REGISTRY_IDLE)
-            .read_timeout(REGISTRY_IDLE)
-            .build()
-            .map_err(|e| OciError::Unreachable {
-                registry: registry.clone(),
-                reason: reason(&e),
-            })?;
+            .read_timeout(REGISTRY_IDLE);
+        let http = settings
+            .authorities
+            .trusted_by(http)
+            .and_then(reqwest::ClientBuilder::build)
+            .map_err(|error| unreachable(&error))?;
         let authorization = match &auth {
             Some(RegistryAuth::Bearer(token)) => Some(bearer(token)?),
             _ => None,
@@ -504,16 +509,16 @@ fn codes(body: &[u8]) -> String {
 
 /// The innermost cause, without the URL, which may carry a token.
 fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it does not answer in time".into();
+    }
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
         cause = next;
     }
-    if error.is_timeout() {
-        return "it does not answer in time".into();
-    }
     match cause.downcast_ref::<reqwest::Error>() {
         Some(_) => "the request failed".into(),
-        None => cause.to_string(),
+        None => explain(error),
     }
 }
 
