@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt as _;
+use tracing::Instrument as _;
 
 use crate::artifact::Artifacts;
 use crate::directory::Directory;
@@ -59,10 +60,10 @@ impl Core {
     }
 
     /// As [`Core::call`], in a task of its own: a guest that calls must not be charged with the
-    /// processor time of the guest that it calls, nor fall with it.
+    /// processor time of the guest that it calls, nor fall with it. The trace goes on there.
     pub(crate) fn spawn(&self, context: CallContext, request: Request) -> Effect {
         let call = self.stack.clone().oneshot(Call { context, request });
-        Effect(AbortOnDropHandle::new(tokio::spawn(call)))
+        Effect(AbortOnDropHandle::new(tokio::spawn(call.in_current_span())))
     }
 
     /// Notes what a sandbox left behind.

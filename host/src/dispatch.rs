@@ -23,6 +23,7 @@ use crate::mediation::{
 };
 use crate::message::{Message, Role};
 use crate::model::CompletionEvent;
+use crate::telemetry::spans;
 
 /// Dispatches calls to sandboxes, models, MCP servers and the network.
 #[derive(Clone)]
@@ -77,6 +78,7 @@ fn dispatch(core: Arc<Core>, call: Call) -> BoxFuture<'static, Result<Reply, Cal
         .boxed(),
         Request::Complete { model, request } => async move {
             let model = core.directory.model(&context.tenant, &model)?;
+            spans::record_model(model.client.provider(), model.client.model());
             let completion = context.bound(model.client.complete(&request)).await?;
             context.shared.add_usage(completion.usage);
             Ok(Reply::Completion(completion))
@@ -84,6 +86,7 @@ fn dispatch(core: Arc<Core>, call: Call) -> BoxFuture<'static, Result<Reply, Cal
         .boxed(),
         Request::Stream { model, request } => async move {
             let model = core.directory.model(&context.tenant, &model)?;
+            spans::record_model(model.client.provider(), model.client.model());
             let stream = context.bound(model.client.stream(&request)).await?;
             let stream = AnswerStream::from(stream).until(&context);
             let counters = context.shared.clone();

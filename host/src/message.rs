@@ -19,7 +19,7 @@ pub enum Role {
 
 /// Binary content with its media type (RFC 6838).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Blob {
     /// Media type, for example `image/png`.
     pub mime_type: String,
@@ -41,7 +41,7 @@ pub enum ResourceBody {
 
 /// A document inside a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EmbeddedResource {
     /// Where it comes from.
     pub uri: String,
@@ -85,7 +85,7 @@ impl Part {
 
 /// A call that a model wants made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToolCall {
     /// Identifies the call within its conversation.
     pub id: String,
@@ -97,7 +97,7 @@ pub struct ToolCall {
 
 /// What came of a [`ToolCall`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ToolResult {
     /// The `id` of the call.
     pub id: String,
@@ -110,7 +110,7 @@ pub struct ToolResult {
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Message {
     /// Who it is from.
     pub role: Role,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http_body_util::BodyExt as _;
+use tracing::Instrument as _;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::{self, Host as _};
@@ -36,7 +37,7 @@ impl WasiHttpHooks for OutgoingHooks {
     ) -> Box<dyn Future<Output = Sent> + Send> {
         let context = self.context.nested(self.principal.clone());
         let core = self.core.clone();
-        Box::new(async move {
+        let sent = async move {
             let call = core.spawn(context, Request::Outgoing(request));
             let answer = match options.and_then(|options| options.first_byte_timeout) {
                 // A guest may ask for less time than the host allows, never for more.
@@ -50,7 +51,9 @@ impl WasiHttpHooks for OutgoingHooks {
                 .map_err(|error| to_wasi(&error))?;
             let io: Io = Box::new(async { Ok(()) });
             Ok((response.map(|body| body.boxed_unsync()), io))
-        })
+        };
+        // It may be waited for in another task than the guest's.
+        Box::new(sent.in_current_span())
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {

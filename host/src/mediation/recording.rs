@@ -177,6 +177,9 @@ impl Open {
                 if let Some(record) = &mut self.record {
                     record.response_bytes = reply_size(reply) as u64;
                 }
+                if let Reply::Http(response) = reply {
+                    spans::record_status(&self.span, response.status());
+                }
                 let failed = matches!(reply, Reply::Function(result) if result.is_error);
                 self.write(if failed { TOOL_ERROR } else { "ok" }, None);
             }
@@ -244,8 +247,8 @@ fn span(call: &Call) -> Span {
         }
         Request::Incoming { tool, .. } => spans::execute_tool(&common, tool),
         Request::Agent { agent, .. } => spans::invoke_agent(&common, agent.as_str()),
-        Request::Complete { model, .. } => spans::chat(&common, "", model.as_str(), false),
-        Request::Stream { model, .. } => spans::chat(&common, "", model.as_str(), true),
+        Request::Complete { model, .. } => spans::chat(&common, model.as_str(), false),
+        Request::Stream { model, .. } => spans::chat(&common, model.as_str(), true),
         Request::Outgoing(request) => spans::outgoing_http(
             &common,
             request.method().as_str(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ringfence_api::Digest;
 use tokio::sync::oneshot;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 
@@ -36,7 +37,7 @@ impl Sandboxes {
         let (sender, receiver) = oneshot::channel();
         let task = {
             let context = context.clone();
-            tokio::spawn(async move {
+            let running = async move {
                 run(entered, &context, async |store| {
                     let mut http = store.data_mut().http();
                     let request = http.new_incoming_request(Scheme::Http, request)?;
@@ -48,7 +49,8 @@ impl Sandboxes {
                         .await
                 })
                 .await
-            })
+            };
+            tokio::spawn(running.in_current_span())
         };
         let task = AbortOnDropHandle::new(task);
         match receiver.await {

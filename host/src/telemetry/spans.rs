@@ -6,6 +6,7 @@
 use std::fmt::Display;
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId};
+use opentelemetry::{Array, Value};
 use tracing::Span;
 use tracing::field::Empty;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -39,7 +40,7 @@ pub fn invoke_agent(call: &CallSpan<'_>, agent: &str) -> Span {
         { names::CONVERSATION_ID } = call.session,
         { names::TENANT } = call.tenant,
         { names::RUN } = %call.run,
-        { names::CALL } = call.call,
+        { names::CALL } = i64::from(call.call),
         { names::PRINCIPAL } = %call.principal,
         { names::USAGE_INPUT_TOKENS } = Empty,
         { names::USAGE_OUTPUT_TOKENS } = Empty,
@@ -61,14 +62,14 @@ pub fn execute_tool(call: &CallSpan<'_>, function: &dyn Display) -> Span {
         { names::CONVERSATION_ID } = call.session,
         { names::TENANT } = call.tenant,
         { names::RUN } = %call.run,
-        { names::CALL } = call.call,
+        { names::CALL } = i64::from(call.call),
         { names::PRINCIPAL } = %call.principal,
         { names::ERROR_TYPE } = Empty,
     )
 }
 
-/// A model answers. `provider` is the convention's name of who answers, such as `openai`.
-pub fn chat(call: &CallSpan<'_>, provider: &str, model: &str, stream: bool) -> Span {
+/// A model answers. [`record_model`] tells which, once it is found.
+pub fn chat(call: &CallSpan<'_>, model: &str, stream: bool) -> Span {
     tracing::info_span!(
         target: "ringfence::call",
         "chat",
@@ -76,15 +77,14 @@ pub fn chat(call: &CallSpan<'_>, provider: &str, model: &str, stream: bool) -> S
         otel.kind = "client",
         otel.status_code = Empty,
         { names::OPERATION_NAME } = operation::CHAT,
-        { names::PROVIDER_NAME } = provider,
-        { names::REQUEST_MODEL } = model,
+        { names::PROVIDER_NAME } = Empty,
+        { names::REQUEST_MODEL } = Empty,
         { names::REQUEST_STREAM } = stream,
         { names::RESPONSE_MODEL } = Empty,
-        { names::RESPONSE_FINISH_REASONS } = Empty,
         { names::CONVERSATION_ID } = call.session,
         { names::TENANT } = call.tenant,
         { names::RUN } = %call.run,
-        { names::CALL } = call.call,
+        { names::CALL } = i64::from(call.call),
         { names::PRINCIPAL } = %call.principal,
         { names::USAGE_INPUT_TOKENS } = Empty,
         { names::USAGE_OUTPUT_TOKENS } = Empty,
@@ -105,7 +105,7 @@ pub fn outgoing_http(call: &CallSpan<'_>, method: &str, host: &str) -> Span {
         { names::HTTP_STATUS } = Empty,
         { names::TENANT } = call.tenant,
         { names::RUN } = %call.run,
-        { names::CALL } = call.call,
+        { names::CALL } = i64::from(call.call),
         { names::PRINCIPAL } = %call.principal,
         { names::ERROR_TYPE } = Empty,
     )
@@ -118,21 +118,45 @@ pub fn mcp_request(method: &'static str, target: &str) -> Span {
         "mcp",
         otel.name = %format_args!("{method} {target}"),
         otel.kind = "server",
+        otel.status_code = Empty,
         { names::MCP_METHOD_NAME } = method,
         { names::ERROR_TYPE } = Empty,
     )
 }
 
+/// Notes which model the current span asks. `provider` is the convention's name of who answers, such as
+/// `openai`.
+pub fn record_model(provider: &str, model: &str) {
+    let span = Span::current();
+    span.record(names::PROVIDER_NAME, provider);
+    span.record(names::REQUEST_MODEL, model);
+}
+
 /// Notes how many tokens were used.
 pub fn record_usage(span: &Span, input_tokens: u64, output_tokens: u64) {
-    span.record(names::USAGE_INPUT_TOKENS, input_tokens);
-    span.record(names::USAGE_OUTPUT_TOKENS, output_tokens);
+    span.record(names::USAGE_INPUT_TOKENS, number(input_tokens));
+    span.record(names::USAGE_OUTPUT_TOKENS, number(output_tokens));
+}
+
+/// Notes what a server answered.
+pub fn record_status(span: &Span, status: http::StatusCode) {
+    span.record(names::HTTP_STATUS, i64::from(status.as_u16()));
+}
+
+/// OpenTelemetry has signed numbers only; others would be exported as text.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// Notes which model answered, and why its answer ended.
-pub fn record_answer(span: &Span, model: &str, finish_reason: &str) {
+pub fn record_answer(span: &Span, model: &str, finish_reason: &'static str) {
+    if span.is_disabled() {
+        return;
+    }
     span.record(names::RESPONSE_MODEL, model);
-    span.record(names::RESPONSE_FINISH_REASONS, finish_reason);
+    // A list by the conventions, of which `tracing` has none.
+    let reasons = Value::Array(Array::String(vec![finish_reason.into()]));
+    span.set_attribute(names::RESPONSE_FINISH_REASONS, reasons);
 }
 
 /// Notes that the call failed; `code` is [`crate::error::CallError::code`].

@@ -25,16 +25,23 @@ impl<T: DeserializeOwned> FromRequest<RestState> for Json<T> {
     async fn from_request(request: Request, _: &RestState) -> Result<Self, Failure> {
         let most = usize::try_from(Limits::MAX.input_bytes).unwrap_or(usize::MAX) / 2 * 3;
         let bytes = body(request.into_body(), most).await?;
-        serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(&bytes))
-            .map(Json)
-            .map_err(|error| {
-                let text = match error.path().to_string().as_str() {
-                    "." => error.inner().to_string(),
-                    path => format!("{path}: {}", error.inner()),
-                };
-                CallError::Invalid(format!("the body is not what was expected: {text}")).into()
-            })
+        json(&bytes).map(Json).map_err(|text| {
+            CallError::Invalid(format!("the body is not what was expected: {text}")).into()
+        })
     }
+}
+
+/// One JSON document, with nothing behind it; the error says where it is wrong.
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        match error.path().to_string().as_str() {
+            "." => error.inner().to_string(),
+            path => format!("{path}: {}", error.inner()),
+        }
+    })?;
+    reader.end().map_err(|error| error.to_string())?;
+    Ok(value)
 }
 
 /// A whole body of at most `most` bytes.
@@ -89,5 +96,34 @@ impl<T: DeserializeOwned> FromRequestParts<RestState> for Params<T> {
             .await
             .map(|Query(params)| Self(params))
             .map_err(|error| CallError::Invalid(error.body_text()).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Message;
+
+    #[test]
+    fn a_body_is_one_document_without_unknown_fields() {
+        let read = |text: &str| json::<Vec<Message>>(text.as_bytes()).map(|_| ());
+        assert_eq!(
+            read(r#"[{"role": "user", "content": [{"text": "x"}]}] "#),
+            Ok(())
+        );
+        for (wrong, why) in [
+            (r#"[] []"#, "trailing characters"),
+            (
+                r#"[{"role": "user", "contents": []}]"#,
+                "[0].contents: unknown field",
+            ),
+            (
+                r#"[{"role": "user", "content": [{"image": {"mimeType": "a/b", "data": "", "x": 1}}]}]"#,
+                "unknown field `x`",
+            ),
+        ] {
+            let error = read(wrong).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

@@ -153,6 +153,13 @@ async fn apply(
     let manifests = read
         .unwrap_or_else(|_| Err(vec![Problem::new("", "the manifests cannot be read")]))
         .map_err(|problems| Failure::manifests(&problems))?;
+    if manifests.is_empty() {
+        let problem = Problem::new(
+            "",
+            "there is no manifest in the body: send some as YAML or JSON",
+        );
+        return Err(Failure::manifests(&[problem]));
+    }
     let changed = state.control()?.apply(manifests, params.dry_run).await?;
     Ok(axum::Json(result(&changed, params.dry_run)))
 }

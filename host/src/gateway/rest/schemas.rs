@@ -289,18 +289,20 @@ fn calls(all: &mut Map<String, Value>) {
             &[("structured", json!({}))],
         ),
     );
-    all.insert(
-        "RunRequest".to_owned(),
-        object(
-            &[],
-            &[
-                ("input", optional()),
-                ("messages", list(reference("Message"))),
-                ("session", optional()),
-                ("timeoutMs", timeout),
-            ],
-        ),
+    let mut run = object(
+        &[],
+        &[
+            ("input", optional()),
+            ("messages", list(reference("Message"))),
+            ("session", optional()),
+            ("timeoutMs", timeout),
+        ],
     );
+    run["anyOf"] = json!([
+        {"required": ["input"], "properties": {"input": {"type": "string"}}},
+        {"required": ["messages"], "properties": {"messages": {"minItems": 1}}},
+    ]);
+    all.insert("RunRequest".to_owned(), run);
     // The fields of usage are those that the model's endpoint told.
     let usage = json!({"type": "object"});
     let answer = [
