@@ -4,11 +4,17 @@
 
 #[path = "cli/outside.rs"]
 mod outside;
+#[path = "cli/power.rs"]
+mod power;
+#[path = "cli/tls.rs"]
+mod tls;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use outside::{http_with, status};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
 /// Longest that a host may take to start: the first start compiles the built-in chat agent.
@@ -326,7 +332,7 @@ fn errors_say_what_to_do_and_have_codes() {
     let refused = open.output().unwrap();
     assert_eq!(refused.status.code(), Some(4));
     assert!(
-        text(&refused.stderr).contains("configure API keys"),
+        text(&refused.stderr).contains("--api-keys FILE"),
         "{}",
         text(&refused.stderr)
     );
@@ -470,6 +476,7 @@ fn keys_separate_tenants_and_roles() {
     };
     let admin = key(&["new", "root", "--role", "admin"]);
     let caller = key(&["new", "guest", "--in", "default"]);
+    let brief = key(&["new", "brief", "--expires-in", "3s"]);
     let host = Host::start(folder.path(), &["--api-keys", &file]);
     let (code, error) = host.err(&["get", "agents"]);
     assert_eq!(code, 4);
@@ -496,6 +503,42 @@ fn keys_separate_tenants_and_roles() {
         3
     );
     assert!(!key(&["list"]).contains(&caller));
+    assert!(key(&["list"]).contains("never"));
+    over_http(&host, &caller);
+    // One ends by itself, one with its line in the file.
+    until(|| {
+        host.run(&["--api-key", &brief, "run", "desk", "hi"])
+            .status
+            .code()
+            == Some(4)
+    });
+    assert_eq!(key(&["delete", "guest"]), "key/guest deleted");
+    until(|| status(&asked_with(&host, &caller, "/default/v1/models")) == "401");
+    host.ok(&["--api-key", &admin, "run", "desk", "hi"]);
+}
+
+/// Keys as clients other than ours send them, and what they are told without a good one.
+fn over_http(host: &Host, caller: &str) {
+    // The control API is for administrators, also in the key's own tenant.
+    for (path, own) in [
+        ("/default/v1/models", "200"),
+        ("/api/v1/tenants/default/agents", "403"),
+    ] {
+        assert_eq!(status(&asked_with(host, caller, path)), own, "{path}");
+        let refused = asked_with(host, "rf_nobody", path);
+        assert_eq!(status(&refused), "401", "{path}");
+        assert!(refused.contains("www-authenticate: Bearer"), "{refused}");
+        let other = path.replace("default", "other");
+        assert_eq!(status(&asked_with(host, caller, &other)), "404", "{other}");
+    }
+    let head = format!("x-api-key: {caller}\r\n");
+    let answer = http_with(&host.url, "GET", "/default/v1/models", &head, "");
+    assert_eq!(status(&answer), "200", "{answer}");
+}
+
+fn asked_with(host: &Host, key: &str, path: &str) -> String {
+    let head = format!("authorization: Bearer {key}\r\n");
+    http_with(&host.url, "GET", path, &head, "")
 }
 
 #[test]

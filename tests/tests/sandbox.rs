@@ -13,6 +13,8 @@ mod behave;
 mod calls;
 #[path = "sandbox/files.rs"]
 mod files;
+#[path = "sandbox/gateway.rs"]
+mod gateway;
 #[path = "sandbox/harm.rs"]
 mod harm;
 #[path = "sandbox/http.rs"]
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     agents::add(&mut tests);
     calls::add(&mut tests);
     files::add(&mut tests);
+    gateway::add(&mut tests);
     http::add(&mut tests);
     metrics::add(&mut tests);
     neighbours::add(&mut tests);

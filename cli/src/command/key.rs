@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use ringfence_api::TenantName;
 use ringfence_host::gateway::Role;
-use ringfence_host::gateway::auth::{KeysFile, TenantScope, generate};
+use ringfence_host::gateway::auth::{Expiry, KeysFile, TenantScope, generate};
 use serde_json::json;
 
 use crate::exit::{Code, fail};
@@ -40,6 +41,9 @@ enum Action {
         /// Tenants it may enter; may be given several times [default: all]
         #[arg(long = "in", value_name = "TENANT")]
         tenants: Vec<TenantName>,
+        /// Time until it is refused, such as 30d, 12h or 90s [default: it is never refused]
+        #[arg(long, value_name = "TIME", value_parser = life)]
+        expires_in: Option<Expiry>,
     },
     /// List the keys, without the keys themselves
     List,
@@ -74,6 +78,7 @@ pub fn run(args: KeyArgs, format: Format) -> Result<()> {
             name,
             role,
             tenants,
+            expires_in,
         } => {
             let scope = match tenants.is_empty() {
                 true => TenantScope::All,
@@ -83,7 +88,8 @@ pub fn run(args: KeyArgs, format: Format) -> Result<()> {
                 KeyRole::Admin => Role::Admin,
                 KeyRole::Caller => Role::Caller,
             };
-            let key = generate(&name, scope, role).map_err(|error| invalid(&error))?;
+            let mut key = generate(&name, scope, role).map_err(|error| invalid(&error))?;
+            key.entry.expires = expires_in;
             keys.add(key.entry.clone())
                 .map_err(|error| invalid(&error))?;
             keys.save(file).map_err(|error| invalid(&error))?;
@@ -97,7 +103,7 @@ pub fn run(args: KeyArgs, format: Format) -> Result<()> {
             if format != Format::Table {
                 return show::document(&json!({ "items": keys.keys }), format);
             }
-            let mut table = Table::new(["NAME", "ROLE", "TENANTS"]);
+            let mut table = Table::new(["NAME", "ROLE", "TENANTS", "EXPIRES"]);
             for key in &keys.keys {
                 let role = json!(key.role).as_str().unwrap_or_default().to_owned();
                 let tenants = match &key.tenants {
@@ -108,10 +114,14 @@ pub fn run(args: KeyArgs, format: Format) -> Result<()> {
                         .collect::<Vec<_>>()
                         .join(", "),
                 };
+                let expires = key
+                    .expires
+                    .map_or_else(|| "never".to_owned(), |at| at.to_string());
                 let cells = [
                     (key.name.clone(), Style::Strong),
                     (role, Style::Plain),
                     (tenants, Style::Plain),
+                    (expires, Style::Plain),
                 ];
                 table.row(cells);
             }
@@ -126,6 +136,38 @@ pub fn run(args: KeyArgs, format: Format) -> Result<()> {
             }
             keys.save(file).map_err(|error| invalid(&error))?;
             show::print(&format!("key/{name} deleted"))
+        }
+    }
+}
+
+/// Reads a time from now: a number with `d`, `h`, `m` or `s` behind it.
+fn life(text: &str) -> Result<Expiry, String> {
+    let problem = || format!("{text:?} is not a time such as 30d, 12h, 45m or 90s");
+    let unit = match text.chars().next_back() {
+        Some('d') => 24 * 60 * 60,
+        Some('h') => 60 * 60,
+        Some('m') => 60,
+        Some('s') => 1,
+        _ => return Err(problem()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| problem())?;
+    let seconds = count.checked_mul(unit).ok_or_else(problem)?;
+    Expiry::after(Duration::from_secs(seconds)).ok_or_else(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn lives_have_units() {
+        let hour = life("1h").unwrap();
+        assert!(!hour.is_over(SystemTime::now() + Duration::from_secs(3500)));
+        assert!(hour.is_over(SystemTime::now() + Duration::from_secs(3700)));
+        for wrong in ["", "d", "5", "-1h", "1.5h", "99999999999d", "h1", "5é"] {
+            assert!(life(wrong).is_err(), "{wrong}");
         }
     }
 }

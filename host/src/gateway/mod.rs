@@ -12,6 +12,7 @@
 
 pub mod auth;
 mod binding;
+mod connection;
 mod guard;
 mod incoming;
 mod mcp;

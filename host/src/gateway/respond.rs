@@ -159,7 +159,7 @@ impl From<Unauthenticated> for Problem {
                 if tokens {
                     "send a token of the cluster, made for an audience of this host, as 'Authorization: Bearer …', or an API key"
                 } else {
-                    "send a valid API key as 'Authorization: Bearer rf_…' or 'x-api-key: rf_…'"
+                    "send a valid API key, which has not expired, as 'Authorization: Bearer rf_…' or 'x-api-key: rf_…'"
                 },
             ),
             Unauthenticated::Throttled(seconds) => Self {

@@ -1,6 +1,5 @@
 //! The listener: connections, their bounds, and an end that calls in flight survive.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,18 +9,15 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::header::CONNECTION;
 use http::{HeaderValue, Request};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
 use super::auth::Authenticator;
 use super::binding::{Binding, Doors};
+use super::connection::Connection;
 use super::guard::{Guard, local_names};
 use super::mcp::Mcp;
 use super::respond::Problem;
@@ -94,6 +90,7 @@ impl Gateway {
         }
         background.spawn(mcp::sweep(shared.clone()));
         let graceful = GracefulShutdown::new();
+        let closing = CancellationToken::new();
         let connections = TaskTracker::new();
         let slots = Arc::new(Semaphore::new(shared.settings.connections));
         let deadline = {
@@ -128,13 +125,16 @@ impl Gateway {
             let connection = Connection {
                 shared: shared.clone(),
                 peer,
-                _slot: slot,
+                slots: slots.clone(),
+                slot,
+                closing: closing.clone(),
             };
-            connections.spawn(connection.run(stream, &graceful));
+            connections.spawn(connection.run(stream, graceful.watcher()));
         };
         drop(binding);
         connections.close();
         background.close();
+        closing.cancel();
         end(&shared, graceful, &connections, deadline).await;
         shared.stop.cancel();
         if tokio::time::timeout(LAST_WORDS, async {
@@ -179,48 +179,12 @@ async fn end(
     let _ = tokio::time::timeout_at(deadline, ended).await;
 }
 
-struct Connection {
-    shared: Arc<Shared>,
-    peer: SocketAddr,
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    fn run(
-        self,
-        stream: TcpStream,
-        graceful: &GracefulShutdown,
-    ) -> impl Future<Output = ()> + use<> {
-        let metrics = self.shared.host.metrics().clone();
-        metrics.connection_opened();
-        // Small answers must not wait for the acknowledgement of earlier ones.
-        let _ = stream.set_nodelay(true);
-        let settings = &self.shared.settings;
-        let mut builder = hyper::server::conn::http1::Builder::new();
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(settings.header_timeout)
-            .max_header_size(settings.header_bytes)
-            .max_buf_size(settings.header_bytes.max(8 << 10));
-        let (shared, peer) = (self.shared.clone(), self.peer);
-        let service = service_fn(move |request: Request<Incoming>| {
-            let shared = shared.clone();
-            async move { Ok::<_, Infallible>(handle(&shared, request.map(Body::new), peer).await) }
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
-        async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(peer = %self.peer, %error, "a connection broke");
-            }
-            metrics.connection_closed();
-            drop(self);
-        }
-    }
-}
-
 /// Answers one request.
-async fn handle(shared: &Arc<Shared>, request: Request<Body>, peer: SocketAddr) -> Response {
+pub(super) async fn handle(
+    shared: &Arc<Shared>,
+    request: Request<Body>,
+    peer: SocketAddr,
+) -> Response {
     let began = Instant::now();
     if let Err(refusal) = shared.guard.check(request.uri(), request.headers()) {
         let response = Problem::from(refusal).into_response();

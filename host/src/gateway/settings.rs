@@ -5,11 +5,13 @@ use std::time::Duration;
 /// Settings of a gateway. [`Settings::default`] is meant for use; every field is enforced.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Connections that may be open; further ones are answered 503 and closed.
+    /// Connections that may be open, each stream of HTTP/2 counting as one more; further ones are answered
+    /// 503.
     pub connections: usize,
     /// Bytes of a request's head.
     pub header_bytes: usize,
-    /// Time in which a request's head has to arrive; a connection that is idle so long is closed.
+    /// Time in which a connection has to begin, and then a request's head has to arrive; a connection that
+    /// is idle so long is closed.
     pub header_timeout: Duration,
     /// Bytes of a request's body, except for tools that serve HTTP, whose own `input-bytes` bound it.
     pub body_bytes: usize,

@@ -6,6 +6,7 @@
 //!     hash: sha256:5e884898da28047151d0e56f8dc6292773603d0d6aabbd62a11ef721d1542d8
 //!     tenants: [team-a]        # or "*"
 //!     role: caller             # or admin
+//!     expires: 2030-01-31T12:00:00Z    # where absent, never
 //! ```
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::expiry::Expiry;
 use super::identity::{Role, TenantScope};
 
 /// What every key begins with, so that scanners for leaked secrets find it.
@@ -117,6 +119,9 @@ pub struct KeyEntry {
     pub tenants: TenantScope,
     /// What it is for.
     pub role: Role,
+    /// When it is refused from; never where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Expiry>,
 }
 
 /// A keys file.
@@ -162,6 +167,7 @@ pub fn generate(name: &str, tenants: TenantScope, role: Role) -> Result<NewKey, 
             hash,
             tenants,
             role,
+            expires: None,
         },
     })
 }
@@ -272,7 +278,8 @@ mod tests {
         let path = folder.path().join("keys.yaml");
         let scope = TenantScope::Only(["team-a".parse().unwrap()].into());
         let one = generate("ci", scope, Role::Caller).unwrap();
-        let two = generate("ops@example.com", TenantScope::All, Role::Admin).unwrap();
+        let mut two = generate("ops@example.com", TenantScope::All, Role::Admin).unwrap();
+        two.entry.expires = Some("2030-01-31T12:00:00Z".parse().unwrap());
         assert!(one.secret.starts_with(KEY_PREFIX) && one.secret.len() == 46);
         assert_ne!(one.secret, two.secret);
         let mut file = KeysFile::default();
@@ -298,6 +305,10 @@ mod tests {
             ),
             ("keys: [{name: a, tenants: '*', role: admin}]", "hash"),
             ("kees: []", "kees"),
+            (
+                "keys: [{name: a, expires: soon, hash: x, tenants: '*', role: admin}]",
+                "2030",
+            ),
         ] {
             let error = KeysFile::parse(text).unwrap_err();
             assert!(error.contains(word), "{error}");

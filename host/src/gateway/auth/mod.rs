@@ -1,6 +1,7 @@
 //! Who is calling: API keys, tokens of a Kubernetes cluster, and neither on loopback.
 
 mod cluster;
+mod expiry;
 mod identity;
 mod keys;
 mod permission;
@@ -8,6 +9,7 @@ mod ring;
 mod throttle;
 
 pub use cluster::{ClusterCallers, ClusterSettings, DEFAULT_AUDIENCE};
+pub use expiry::Expiry;
 pub use identity::{Identity, LISTED_BY_NAME, Role, TenantScope};
 pub use keys::{KeyEntry, KeyError, KeysFile, NewKey, generate};
 pub use ring::KeyRing;

@@ -9,6 +9,7 @@ use parking_lot::RwLock;
 use subtle::ConstantTimeEq as _;
 use tokio_util::sync::CancellationToken;
 
+use super::expiry::Expiry;
 use super::identity::Identity;
 use super::keys::{KEY_PREFIX, KeyError, KeyHash, KeysFile};
 
@@ -17,7 +18,14 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(2);
 /// Bytes of the longest thing that is looked at as a key.
 const LONGEST: usize = 256;
 
-type Keys = HashMap<KeyHash, Arc<Identity>>;
+type Keys = HashMap<KeyHash, Kept>;
+
+/// Whose key it is, and for how long.
+#[derive(Debug)]
+struct Kept {
+    identity: Arc<Identity>,
+    expires: Option<Expiry>,
+}
 
 /// The keys of a gateway.
 #[derive(Debug)]
@@ -51,7 +59,7 @@ impl KeyRing {
         })
     }
 
-    /// Whose key this is.
+    /// Whose key this is, as long as it is valid.
     ///
     /// The key is hashed first, and hashes are what is looked up: how long that takes tells something
     /// about the hash of a guess at most, from which no key can be made. The last comparison takes the
@@ -62,8 +70,10 @@ impl KeyRing {
         }
         let hash = KeyHash::of(key);
         let keys = self.keys.read();
-        let (kept, identity) = keys.get_key_value(&hash)?;
-        bool::from(kept.0.ct_eq(&hash.0)).then(|| identity.clone())
+        let (known, kept) = keys.get_key_value(&hash)?;
+        let now = SystemTime::now();
+        let over = kept.expires.is_some_and(|expires| expires.is_over(now));
+        (bool::from(known.0.ct_eq(&hash.0)) && !over).then(|| kept.identity.clone())
     }
 
     /// Reads the file again whenever it changes, until `stop`. A file that is wrong or gone changes
@@ -110,10 +120,11 @@ fn by_hash(file: KeysFile) -> Keys {
     file.keys
         .into_iter()
         .map(|key| {
-            (
-                key.hash,
-                Arc::new(Identity::new(&key.name, key.role, key.tenants)),
-            )
+            let kept = Kept {
+                identity: Arc::new(Identity::new(&key.name, key.role, key.tenants)),
+                expires: key.expires,
+            };
+            (key.hash, kept)
         })
         .collect()
 }

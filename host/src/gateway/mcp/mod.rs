@@ -36,8 +36,10 @@ use super::shared::Shared;
 
 /// Time between two comments on a stream that has no news, so that proxies keep it open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Time between two looks for sessions that nobody uses.
+/// Longest time between two looks for sessions that nobody uses.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
+/// Shortest time between two.
+const SWEEP_LEAST: Duration = Duration::from_millis(50);
 
 /// The MCP side of a gateway.
 pub(super) struct Mcp {
@@ -91,7 +93,8 @@ impl Mcp {
 
 /// Closes sessions that nobody uses, until the gateway stops.
 pub(super) async fn sweep(shared: Arc<Shared>) {
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    let every = shared.settings.session_idle.clamp(SWEEP_LEAST, SWEEP_EVERY);
+    let mut ticks = tokio::time::interval(every);
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return,
