@@ -45,10 +45,18 @@ impl Workshop {
 
     /// Scaffolds a project in a folder and builds it.
     fn make(&self, language: &str, kind: &str, folder: &str) -> Component {
+        self.scaffold(language, kind, folder);
+        self.build(language, kind, folder)
+    }
+
+    fn scaffold(&self, language: &str, kind: &str, folder: &str) {
         let output = self.ringfence(&[
             "new", "--lang", language, "--kind", kind, "my-notes", "--dir", folder,
         ]);
         assert!(output.status.success(), "{}", stderr(&output));
+    }
+
+    fn build(&self, language: &str, kind: &str, folder: &str) -> Component {
         let output = self.ringfence(&["build", folder, "-o", "json"]);
         assert!(
             output.status.success(),
@@ -232,6 +240,46 @@ fn javascript() {
         "export const broken = ;\n",
         "index.js:",
     );
+}
+
+/// The template says that its file may be renamed to TypeScript.
+#[test]
+fn typescript() {
+    let workshop = Workshop::new();
+    workshop.scaffold("javascript", "tool", "tool");
+    fs::remove_file(workshop.path("tool/src/index.js")).unwrap();
+    fs::write(
+        workshop.path("tool/src/lines.ts"),
+        "export interface Hit { line: number; text: string }\n\
+         export const linesOf = (text: string): string[] => text.split(/\\r?\\n/);\n",
+    )
+    .unwrap();
+    let source = "\
+import { linesOf, type Hit } from './lines';
+
+enum Unit { Lines, Words, Bytes }
+type Counts = Record<'lines' | 'words' | 'bytes', number>;
+
+const count = <T,>(items: readonly T[]): number => items.length;
+
+export const text = {
+  measure(text: string): Counts {
+    const sizes: number[] = [];
+    sizes[Unit.Lines] = count(linesOf(text));
+    sizes[Unit.Words] = count(text.split(/\\s+/).filter(Boolean));
+    sizes[Unit.Bytes] = new TextEncoder().encode(text).length;
+    return { lines: sizes[0]!, words: sizes[1]!, bytes: sizes[2]! } satisfies Counts;
+  },
+  find(text: string, phrase: string): Hit[] {
+    return linesOf(text)
+      .map((line, index): Hit => ({ line: index + 1, text: line }))
+      .filter((hit) => hit.text.includes(phrase));
+  },
+};
+";
+    fs::write(workshop.path("tool/src/index.ts"), source).unwrap();
+    workshop.build("javascript", "tool", "tool").is_tool();
+    workshop.breaks("tool", "src/index.ts", "const x: = 1;\n", "index.ts:");
 }
 
 #[test]

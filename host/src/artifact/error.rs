@@ -60,7 +60,7 @@ pub enum ArtifactError {
     #[error("too many artifacts are being stored at the moment; try again")]
     Busy,
     /// A stored artifact no longer has the bytes that its digest names.
-    #[error("the stored bytes of {0} are damaged; delete it and push it again")]
+    #[error("the stored bytes of {0} are damaged; push it again")]
     Damaged(Digest),
     /// Compiled code that this engine will not load.
     #[error("failed to load the compiled component {digest}")]

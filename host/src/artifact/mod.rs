@@ -173,8 +173,9 @@ impl Artifacts {
         let digest = received.digest;
         let flight = inner.flight(&digest);
         let _flight = flight.lock().await;
+        // What a disk has damaged is stored anew, whoever uses it.
         let new = !self
-            .blocking(move |inner| inner.store.contains(&digest))
+            .blocking(move |inner| inner.store.is_whole(&digest))
             .await?;
         if new {
             let output = inner

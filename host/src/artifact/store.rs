@@ -160,7 +160,19 @@ impl Store {
 
     fn complete(&self, meta: &ArtifactMeta) -> bool {
         fs::metadata(self.blob(&meta.digest)).is_ok_and(|m| m.len() == meta.size)
-            && self.inspection(&meta.digest).is_file()
+            && self.inspected(&meta.digest)
+    }
+
+    fn inspected(&self, digest: &Digest) -> bool {
+        fs::read(self.inspection(digest))
+            .is_ok_and(|json| serde_json::from_slice::<serde::de::IgnoredAny>(&json).is_ok())
+    }
+
+    /// Whether what is stored under a digest is what was stored. Reads all of it.
+    pub(super) fn is_whole(&self, digest: &Digest) -> bool {
+        self.contains(digest)
+            && self.inspected(digest)
+            && fs::read(self.blob(digest)).is_ok_and(|bytes| Digest::of(&bytes) == *digest)
     }
 
     pub(super) fn temp_dir(&self) -> PathBuf {
@@ -236,7 +248,8 @@ impl Store {
         usage(&index, tenant)
     }
 
-    /// Stores a new artifact whose bytes have this digest, or adds an owner to one that is there.
+    /// Stores a new artifact whose bytes have this digest, or puts them in the place of damaged ones and
+    /// adds an owner.
     /// `compiled_bytes` is the size of its compiled code, which somebody else keeps.
     pub(super) fn commit(
         &self,
@@ -250,6 +263,12 @@ impl Store {
         let size = blob.as_file().metadata().map_err(fail())?.len();
         let mut index = self.index.lock();
         if index.contains_key(&digest) {
+            files::persist(blob, &self.blob(&digest), files::READ_ONLY)
+                .and_then(|()| {
+                    let to = self.inspection(&digest);
+                    files::write(&self.temp_dir(), &to, inspection, files::READ_ONLY)
+                })
+                .map_err(fail())?;
             drop(index);
             return self.adopt(tenant, &digest).map(|_| ());
         }

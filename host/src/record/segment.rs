@@ -1,7 +1,7 @@
 //! Segment files: JSON lines, a bounded number of files of bounded size.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Read as _, Write as _};
+use std::io::{BufRead, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use super::RecordError;
@@ -47,7 +47,8 @@ fn numbers(folder: &Path) -> Result<Vec<u64>, RecordError> {
 }
 
 impl Segments {
-    /// Begins a new segment in `folder`, and hands what the newest ones hold to `restore`.
+    /// Goes on with the newest segment in `folder`, or begins the first one, and hands what the newest ones
+    /// hold to `restore`. A host that starts often must not push out what it recorded.
     pub(super) fn open(
         folder: &Path,
         mut restore: impl FnMut(Vec<Entry>),
@@ -57,13 +58,14 @@ impl Segments {
         for number in numbers.iter().rev().take(2).rev() {
             restore(read(&path(folder, *number))?);
         }
-        let number = numbers.last().map_or(0, |last| last + 1);
-        let file = create(&path(folder, number))?;
+        let number = numbers.last().copied().unwrap_or_default();
+        let current = path(folder, number);
+        end_line(&current).map_err(io(&current))?;
         let segments = Self {
             folder: folder.to_owned(),
             number,
-            file,
-            written: 0,
+            file: append_to(&current)?,
+            written: fs::metadata(&current).map_err(io(&current))?.len(),
         };
         segments.prune()?;
         Ok(segments)
@@ -86,7 +88,7 @@ impl Segments {
         self.file.flush().map_err(io(&current))?;
         if self.written >= SEGMENT_BYTES {
             self.number += 1;
-            self.file = create(&path(&self.folder, self.number))?;
+            self.file = append_to(&path(&self.folder, self.number))?;
             self.written = 0;
             self.prune()?;
         }
@@ -103,9 +105,26 @@ impl Segments {
     }
 }
 
-fn create(path: &Path) -> Result<BufWriter<File>, RecordError> {
+/// Ends the line that a crash may have cut off, so that the next one stands alone.
+fn end_line(path: &Path) -> std::io::Result<()> {
+    let mut file = match OpenOptions::new().read(true).append(true).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        file => file?,
+    };
+    let mut last = [b'\n'];
+    if file.metadata()?.len() > 0 {
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+    }
+    if last != [b'\n'] {
+        file.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+fn append_to(path: &Path) -> Result<BufWriter<File>, RecordError> {
     let file = OpenOptions::new()
-        .create_new(true)
+        .create(true)
         .append(true)
         .open(path)
         .map_err(io(path))?;
@@ -158,17 +177,30 @@ mod tests {
         let mut bytes = fs::read(&torn).unwrap();
         bytes.extend_from_slice(b"{\"type\":\"log\",\"ru");
         fs::write(&torn, bytes).unwrap();
-        let mut restored = 0;
-        Segments::open(folder.path(), |entries| restored += entries.len()).unwrap();
-        assert_eq!(restored, 2);
+        // However often it starts, it goes on in the same place.
+        for expected in 2..SEGMENTS + 4 {
+            let mut restored = 0;
+            Segments::open(folder.path(), |entries| restored += entries.len())
+                .unwrap()
+                .append(&[line("c")])
+                .unwrap();
+            assert_eq!(restored, expected);
+        }
+        assert_eq!(numbers(folder.path()).unwrap(), [0]);
     }
 
     #[test]
     fn old_segments_are_removed() {
         let folder = tempfile::tempdir().unwrap();
-        for _ in 0..SEGMENTS + 3 {
-            Segments::open(folder.path(), |_| ()).unwrap();
+        for number in 0..SEGMENTS as u64 + 3 {
+            let full = File::create(path(folder.path(), number)).unwrap();
+            full.set_len(SEGMENT_BYTES - 1).unwrap();
         }
+        let mut segments = Segments::open(folder.path(), |_| ()).unwrap();
         assert_eq!(numbers(folder.path()).unwrap().len(), SEGMENTS);
+        segments.append(&[line("a")]).unwrap();
+        let numbers = numbers(folder.path()).unwrap();
+        assert_eq!(numbers.len(), SEGMENTS);
+        assert_eq!(numbers.last(), Some(&(SEGMENTS as u64 + 3)));
     }
 }

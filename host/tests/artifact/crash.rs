@@ -1,5 +1,6 @@
 //! `kill -9` in the middle of uploads.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +20,10 @@ pub(crate) fn add(tests: &mut Vec<Trial>) {
         "a_killed_host_loses_nothing_stored_and_keeps_nothing_else",
         killed,
     ));
+    tests.push(test(
+        "what_a_disk_damages_is_never_served_and_mended_by_a_push",
+        damaged,
+    ));
 }
 
 /// Uploads one component after the other, says so after each, and ends with one that takes long.
@@ -33,7 +38,7 @@ pub(crate) fn child(mut arguments: impl Iterator<Item = String>) -> ExitCode {
                 .await
                 .unwrap();
         }
-        std::fs::write(Path::new(&directory).join("ready"), b"").unwrap();
+        fs::write(Path::new(&directory).join("ready"), b"").unwrap();
         let _ = artifacts
             .put(&tenant(), Upload::bytes(slow_component(200_000)))
             .await;
@@ -68,7 +73,7 @@ async fn killed() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    std::fs::remove_file(&ready).unwrap();
+    fs::remove_file(&ready).unwrap();
     assert!(temporary() >= 2);
 
     let artifacts = Artifacts::open(dir.path(), engine(), settings()).unwrap();
@@ -78,4 +83,62 @@ async fn killed() {
     }
     assert_eq!(temporary(), 0);
     assert_eq!(files(dir.path()).len(), 10, "{:?}", files(dir.path()));
+}
+
+/// What happens to a file, in words and to its bytes.
+type Damage = (&'static str, fn(&mut Vec<u8>));
+
+/// What a failing disk or file system makes of a file.
+const DAMAGES: [Damage; 4] = [
+    ("emptied", Vec::clear),
+    ("cut off", |bytes| bytes.truncate(bytes.len() / 2)),
+    ("zeroed", |bytes| bytes.fill(0)),
+    ("flipped", |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    }),
+];
+
+async fn damaged() {
+    let component = component(7);
+    let digest = Digest::of(&component);
+    let good = tempfile::tempdir().unwrap();
+    let artifacts = Artifacts::open(good.path(), engine(), settings()).unwrap();
+    let put = async |artifacts: &Artifacts| {
+        let upload = Upload::bytes(component.clone());
+        artifacts.put(&tenant(), upload).await.unwrap();
+    };
+    put(&artifacts).await;
+    drop(artifacts);
+    let names = files(good.path());
+    assert_eq!(names.len(), 5, "{names:?}");
+    for name in &names {
+        for (what, damage) in DAMAGES {
+            let dir = tempfile::tempdir().unwrap();
+            for other in &names {
+                let to = dir.path().join(other);
+                fs::create_dir_all(to.parent().unwrap()).unwrap();
+                let mut bytes = fs::read(good.path().join(other)).unwrap();
+                if other == name {
+                    damage(&mut bytes);
+                }
+                fs::write(to, bytes).unwrap();
+            }
+            let context = format!("{name} {what}");
+            let artifacts = Artifacts::open(dir.path(), engine(), settings()).unwrap();
+            if artifacts.get(&tenant(), &digest).is_some() {
+                match artifacts.prepare(&digest).await {
+                    Ok(prepared) => assert_eq!(prepared.digest, digest, "{context}"),
+                    Err(error) => {
+                        let error = error.to_string();
+                        assert!(error.contains("push it again"), "{context}: {error}");
+                    }
+                }
+            }
+            put(&artifacts).await;
+            artifacts.prepare(&digest).await.expect(&context);
+            let inspected = artifacts.inspect(&digest).await.expect(&context);
+            assert_eq!(inspected.export_names(), ["f"], "{context}");
+        }
+    }
 }
