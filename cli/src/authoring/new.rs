@@ -48,7 +48,7 @@ pub fn run(args: &NewArgs, format: Format) -> anyhow::Result<()> {
         .unwrap_or_else(|| PathBuf::from(&args.name));
     scaffold(&folder, &args.name, args.lang, args.kind)?;
     eprintln!(
-        "a {} in {}; next: ringfence build {}",
+        "{} in {}; next: ringfence build {}",
         args.kind,
         args.lang,
         folder.display()

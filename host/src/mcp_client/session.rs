@@ -8,8 +8,8 @@ use rmcp::model::{
     PaginatedRequestParams, ProtocolVersion, ServerResult, SubscriptionFilter,
 };
 use rmcp::service::{
-    ClientLifecycleMode, NotificationContext, RoleClient, RunningService, ServiceError,
-    serve_client_with_lifecycle,
+    ClientInitializeError, ClientLifecycleMode, NotificationContext, RoleClient, RunningService,
+    ServiceError, serve_client_with_lifecycle,
 };
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
@@ -33,6 +33,8 @@ impl ClientHandler for Handler {
             ClientCapabilities::default(),
             Implementation::new("ringfence", env!("CARGO_PKG_VERSION")),
         )
+        // Asked for where the older era is spoken; the newer one has a list of its own.
+        .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
     }
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {
@@ -64,15 +66,27 @@ impl Session {
         let config = StreamableHttpClientTransportConfig::with_uri(uri)
             .max_sse_event_size(MCP_MESSAGE_BYTES)
             .reinit_on_expired_session(true);
-        let transport = StreamableHttpClientTransport::with_client(transport, config);
-        let lifecycle = ClientLifecycleMode::Auto {
-            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
-            legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
+        let open = |lifecycle| {
+            let (transport, config) = (transport.clone(), config.clone());
+            let transport = StreamableHttpClientTransport::with_client(transport, config);
+            let handler = Handler {
+                changed: changed.clone(),
+            };
+            serve_client_with_lifecycle(handler, transport, lifecycle)
         };
-        let handler = Handler {
-            changed: changed.clone(),
+        let opening = async {
+            let newer = ClientLifecycleMode::Auto {
+                preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+                legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
+            };
+            match open(newer).await {
+                // It knows the newer era, and speaks the older one only.
+                Err(ClientInitializeError::NoCompatibleProtocolVersion { .. }) => {
+                    open(ClientLifecycleMode::Initialize).await
+                }
+                opened => opened,
+            }
         };
-        let opening = serve_client_with_lifecycle(handler, transport, lifecycle);
         let service = tokio::time::timeout(timeout, opening)
             .await
             .map_err(|_| "it did not answer in time".to_owned())?
@@ -125,6 +139,8 @@ impl Session {
 async fn listen(peer: Peer<RoleClient>, changed: Arc<Notify>) {
     let filter = SubscriptionFilter::builder().tools_list_changed().build();
     if let Ok(mut subscription) = peer.listen(filter).await {
+        // What changed between the first look and now was announced to nobody.
+        changed.notify_one();
         while let Ok(Some(_)) = subscription.next().await {
             changed.notify_one();
         }

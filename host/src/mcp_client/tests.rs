@@ -1,5 +1,7 @@
 //! MCP servers over real sockets: rmcp's own server, in every mode that it has.
 
+mod changes;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
