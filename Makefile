@@ -48,7 +48,8 @@ test-conformance: build ## the MCP conformance suite, both versions
 	@tests/conformance/run
 
 .PHONY: fuzz
-fuzz: setup ## let libFuzzer look for bytes that panic, SECONDS each (30)
+fuzz: ## let libFuzzer look for bytes that panic, SECONDS each (30)
+	@scripts/setup g++
 	@scripts/fuzz $(or $(SECONDS),30)
 
 .PHONY: bench
