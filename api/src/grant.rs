@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{FunctionName, Name, SecretRef};
+use crate::{FunctionName, HeaderSpec, Name, SecretRef};
 
 /// Everything that one agent or tool may do. What is not listed is denied.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -167,13 +167,11 @@ impl Grants {
     pub fn is_none(&self) -> bool {
         *self == Self::default()
     }
-}
 
-impl HttpGrant {
-    /// Secrets that this grant refers to.
-    pub fn secrets(&self) -> impl Iterator<Item = &SecretRef> {
-        self.headers
-            .iter()
-            .filter_map(|header| header.value_from.as_ref())
+    /// Secrets that the grants refer to, each with the field that does.
+    pub fn secrets(&self) -> impl Iterator<Item = (&SecretRef, String)> {
+        self.http.iter().enumerate().flat_map(|(index, grant)| {
+            HeaderSpec::secrets(&grant.headers, format!("spec.grants.http[{index}].headers"))
+        })
     }
 }

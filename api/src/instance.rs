@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentSpec, ArtifactStatus, Digest, EffectivePlacement, Grants, LimitsSpec, Name, Resources,
-    ToolSpec,
+    AgentSpec, ArtifactStatus, Digest, EffectivePlacement, Grants, HeaderSpec, LimitsSpec, Name,
+    Resources, SecretRef, ToolSpec,
 };
 
 /// Label with the kind of resource that an instance runs, `agent` or `tool`.
@@ -94,6 +94,24 @@ pub struct InstanceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 100))]
     pub weight: Option<u32>,
+}
+
+impl InstanceSpec {
+    /// Secrets that it needs, each with the field that refers to it: none until it is pinned, since nothing
+    /// of it runs before.
+    pub fn secrets(&self) -> Vec<(&SecretRef, String)> {
+        let Some(pinned) = &self.pinned else {
+            return Vec::new();
+        };
+        let mcp = match &self.workload {
+            Workload::Tool(spec) => spec.mcp.as_ref(),
+            Workload::Agent(_) => None,
+        };
+        let mcp = mcp
+            .into_iter()
+            .flat_map(|mcp| HeaderSpec::secrets(&mcp.headers, "spec.mcp.headers".to_owned()));
+        pinned.grants.secrets().chain(mcp).collect()
+    }
 }
 
 /// A resource as an instance holds it.

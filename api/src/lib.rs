@@ -87,7 +87,7 @@ pub use run::{
     RUN_TIMEOUT_SECONDS, RUN_TTL_SECONDS, Run, RunError, RunMessage, RunOutput, RunPhase,
     RunProgress, RunRole, RunSpec, RunStatus, RunUsage, ToolRun, head,
 };
-pub use secret::{HeaderSpec, SecretRef};
+pub use secret::{HeaderSpec, SecretKey, SecretRef};
 pub use selector::{
     LabelCondition, LabelOperator, NAMESPACE_NAME_LABEL, TenantSelector, labels_of_name,
 };

@@ -51,6 +51,26 @@ pub struct ModelSpec {
     pub retry: Option<RetrySpec>,
 }
 
+impl ModelSpec {
+    /// Secrets that it refers to, each with the field that does.
+    pub fn secrets(&self) -> Vec<(&SecretRef, String)> {
+        let (name, api_key, headers) = match &self.provider {
+            Provider::OpenAi {
+                api_key, headers, ..
+            } => ("openAi", api_key, headers),
+            Provider::Anthropic {
+                api_key, headers, ..
+            } => ("anthropic", api_key, headers),
+            Provider::Scripted { .. } => return Vec::new(),
+        };
+        let key = api_key
+            .iter()
+            .map(|secret| (secret, format!("spec.provider.{name}.apiKey")));
+        let headers = HeaderSpec::secrets(headers, format!("spec.provider.{name}.headers"));
+        key.chain(headers).collect()
+    }
+}
+
 /// Who answers for a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(

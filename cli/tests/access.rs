@@ -9,5 +9,11 @@
 
 #[path = "access/callers.rs"]
 mod callers;
+#[path = "access/endpoint.rs"]
+mod endpoint;
 #[path = "access/fixture.rs"]
 mod fixture;
+#[path = "access/roles.rs"]
+mod roles;
+#[path = "access/secrets.rs"]
+mod secrets;

@@ -26,7 +26,7 @@ pub struct Config {
     /// Folders that can be granted, each `NAME=PATH` or `NAME=PATH:ro`.
     #[serde(default)]
     pub allow_folders: Vec<String>,
-    /// Secrets that resources may refer to, each `env:NAME` or `file:PATH`.
+    /// Secrets that resources may refer to, each as `--allow-secret` takes it.
     #[serde(default)]
     pub allow_secrets: Vec<String>,
     /// File of hashed API keys. With one, every request needs a key.

@@ -211,8 +211,10 @@ async fn outgoing(
         total: context.remaining(),
         ..Timeouts::default()
     };
+    // With the secrets of the tenant whose grant this is.
+    let egress = core.egress.of(&instance.tenant);
     let response = context
-        .bound(async { Ok(core.egress.send(&allowed, request, timeouts).await?) })
+        .bound(async { Ok(egress.send(&allowed, request, timeouts).await?) })
         .await?;
     Ok(response.map(|body| {
         let body = body.map_err(|error| body::broken(&error));

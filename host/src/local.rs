@@ -22,7 +22,7 @@ use crate::gateway::auth::{ClusterCallers, ClusterSettings};
 use crate::gateway::{Binding, BindingError, Gateway, KeyRing, Settings, rest};
 use crate::host::{Host, Parts, StartError};
 use crate::mediation::Stages;
-use crate::secret::{AllowedSecret, Secrets};
+use crate::secret::{AllowedSecret, Secrets, TenantSecrets};
 use crate::telemetry::Metrics;
 
 /// File in the data directory that says where the host listens.
@@ -111,6 +111,15 @@ pub enum LocalError {
     },
 }
 
+/// What a host has of the cluster that it is a node of; nothing where it is none.
+#[derive(Debug, Default)]
+pub(crate) struct OfCluster {
+    /// Set where callers are known by tokens of the cluster.
+    pub(crate) callers: Option<ClusterSettings>,
+    /// The Secrets of tenants.
+    pub(crate) secrets: Option<Arc<dyn TenantSecrets>>,
+}
+
 /// What every host is built on, whoever tells it what to run.
 pub(crate) struct Base {
     pub(crate) data: DataDir,
@@ -122,11 +131,7 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// `cluster` is set where callers are known by the tokens of a cluster.
-    pub(crate) async fn new(
-        options: Options,
-        cluster: Option<ClusterSettings>,
-    ) -> Result<Self, LocalError> {
+    pub(crate) async fn new(options: Options, of_cluster: OfCluster) -> Result<Self, LocalError> {
         let data = DataDir::open(&options.data_dir)?;
         // Early, so that a taken address is told before anything else happens.
         let listen = options.listen;
@@ -141,7 +146,7 @@ impl Base {
         let keys = keys
             .map_err(|error| LocalError::Keys(error.into()))?
             .map(Arc::new);
-        let binding = match (cluster, keys) {
+        let binding = match (of_cluster.callers, keys) {
             (Some(settings), keys) => {
                 let callers = ClusterCallers::new(settings, metrics.clone());
                 Binding::with_cluster(listener, Arc::new(callers), keys)?
@@ -159,7 +164,7 @@ impl Base {
             ..ArtifactSettings::new(options.launcher)
         };
         let artifacts = Artifacts::open(&data.path().join("artifacts"), engine.clone(), settings)?;
-        let secrets = Secrets::new(options.secrets);
+        let secrets = Secrets::with_cluster(options.secrets, of_cluster.secrets);
         let egress_settings = EgressSettings {
             authorities: options.authorities,
             metrics: metrics.clone(),
@@ -221,7 +226,7 @@ impl LocalHost {
             artifacts,
             egress,
             offers,
-        } = Base::new(options, None).await?;
+        } = Base::new(options, OfCluster::default()).await?;
         let file = data.path().join("state.sqlite");
         let directory = host.directory().clone();
         let control = Control::open(&file, directory, artifacts, egress, offers).await?;

@@ -28,6 +28,7 @@ pub mod queue;
 pub mod run;
 pub mod runs;
 pub mod scheduler;
+pub mod secret_access;
 pub mod watch;
 pub mod workload;
 pub mod write;

@@ -38,7 +38,12 @@ pub async fn run(
     metrics: Metrics,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let mut operator = Operator::new(client.clone(), metrics.clone(), &settings.identity);
+    let mut operator = Operator::new(
+        client.clone(),
+        metrics.clone(),
+        &settings.identity,
+        &settings.namespace,
+    );
     if let Some(hosts) = settings.hosts {
         operator = operator.with_hosts(&settings.namespace, hosts);
     }

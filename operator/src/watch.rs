@@ -12,6 +12,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -22,8 +23,9 @@ use ringfence_api::{
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use crate::index::{self, Change};
+use crate::index::{self, Change, SecretAccess};
 use crate::key::{InstanceKey, WorkloadKind};
+use crate::secret_access;
 
 /// Changes that may wait to be taken in. A watch waits when there are more.
 const BACKLOG: usize = 4_096;
@@ -42,7 +44,7 @@ pub enum Seen {
 }
 
 /// How many watches tell [`Seen::Listed`] before everything is known.
-pub const WATCHES: usize = 10;
+pub const WATCHES: usize = 12;
 
 /// Starts all watches. They end when the receiver is dropped. Hosts and their Leases, which have the
 /// label `ringfence.dev/host`, are those in `namespace`.
@@ -97,11 +99,42 @@ pub fn start(client: &Client, namespace: &str) -> mpsc::Receiver<Seen> {
         |object| Some(Change::Tenant(tenant(&object)?, object.labels().clone())),
         |object| tenant(object).map(Change::TenantGone),
     );
+    watch.some(
+        Api::<Role>::all(client.clone()),
+        every().labels(secret_access::LABEL),
+        |role| {
+            let tenant = access_of(&role)?;
+            Some(access(tenant, SecretAccess::Role(Some(Arc::new(role)))))
+        },
+        |role| Some(access(access_of(role)?, SecretAccess::Role(None))),
+    );
+    watch.some(
+        Api::<RoleBinding>::all(client.clone()),
+        every().labels(secret_access::LABEL),
+        |binding| {
+            let tenant = access_of(&binding)?;
+            Some(access(
+                tenant,
+                SecretAccess::Binding(Some(Arc::new(binding))),
+            ))
+        },
+        |binding| Some(access(access_of(binding)?, SecretAccess::Binding(None))),
+    );
     let leases = Api::<Lease>::namespaced(client.clone(), namespace);
     watch.some(leases, every().labels(HOST_LEASE_LABEL), renewed, |lease| {
         name(lease).map(Seen::LeaseGone)
     });
     receiver
+}
+
+fn access(tenant: TenantName, access: SecretAccess) -> Seen {
+    Seen::Change(Change::SecretAccess(tenant, access))
+}
+
+/// The tenant whose Secrets an object of the operator's name is about.
+fn access_of<K: Resource<DynamicType = ()>>(object: &K) -> Option<TenantName> {
+    let is_own = object.name_any() == secret_access::NAME;
+    is_own.then(|| object.namespace()?.parse().ok()).flatten()
 }
 
 fn renewed(lease: Lease) -> Option<Seen> {

@@ -234,13 +234,16 @@ impl Writer {
     ///
     /// # Errors
     /// The API server refuses or does not answer.
-    pub async fn apply(
+    pub async fn apply<K>(
         &self,
-        api: &Api<DynamicObject>,
+        api: &Api<K>,
         kind: &str,
         name: &str,
         object: &serde_json::Value,
-    ) -> Result<DynamicObject, Error> {
+    ) -> Result<K, Error>
+    where
+        K: Clone + DeserializeOwned + Debug,
+    {
         let mut params = PatchParams::apply(FIELD_MANAGER).force();
         params.field_validation = Some(ValidationDirective::Strict);
         let patch = Patch::Apply(object);

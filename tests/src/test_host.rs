@@ -95,7 +95,7 @@ fn shared() -> &'static Shared {
         };
         let artifacts =
             Artifacts::open(&data.path().join("artifacts"), engine.clone(), settings).unwrap();
-        let secrets = Secrets::new([AllowedSecret(SecretRef::File(secret.clone()))]);
+        let secrets = Secrets::new([AllowedSecret::Host(SecretRef::File(secret.clone()))]);
         let egress = EgressSettings {
             metrics: metrics.clone(),
             ..EgressSettings::default()

@@ -2,7 +2,7 @@
 
 use super::{KEY_BYTES, VALUE_BYTES, count, size, unique};
 use crate::problem::Report;
-use crate::{EnvGrant, FolderGrant, Grants, Parameter, SecretRef, ToolGrant};
+use crate::{EnvGrant, FolderGrant, Grants, Parameter, SecretKey, SecretRef, ToolGrant};
 
 impl Grants {
     pub(super) fn validate(&self, report: &mut Report<'_>) {
@@ -136,8 +136,40 @@ impl SecretRef {
                     .say(format!("{path:?} is not absolute: start it with /"));
             }
             SecretRef::File(_) => {}
+            SecretRef::Secret(secret) => secret.validate(&mut report.field("secret")),
         }
     }
+}
+
+impl SecretKey {
+    /// Checks that both are names as Kubernetes has them.
+    fn validate(&self, report: &mut Report<'_>) {
+        if !is_object_name(&self.name) {
+            report.field("name").say(format!(
+                "{:?} is not the name of a Secret: use at most {NAME_BYTES} lower-case letters, digits, - and ., with a letter or digit first and last",
+                self.name
+            ));
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if self.key.is_empty() || self.key.len() > NAME_BYTES || !self.key.chars().all(fits) {
+            report.field("key").say(format!(
+                "{:?} is not a key of a Secret: use at most {NAME_BYTES} letters, digits, -, _ and .",
+                self.key
+            ));
+        }
+    }
+}
+
+/// Bytes of the name of an object of Kubernetes.
+const NAME_BYTES: usize = 253;
+
+fn is_object_name(name: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    name.len() <= NAME_BYTES
+        && name.starts_with(end)
+        && name.ends_with(end)
+        && name.chars().all(inner)
 }
 
 /// Checks the parameters of a component.
@@ -169,6 +201,16 @@ mod tests {
         }
         for bad in ["", "docs", "/a/", "/a//b", "/a/../b", "/.", "/a\\b"] {
             assert!(mount(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn secrets_have_names_and_keys_as_kubernetes_has_them() {
+        for good in ["a", "open-ai.keys", "0"] {
+            assert!(is_object_name(good), "{good}");
+        }
+        for bad in ["", "-a", "a-", "A", "a/b", "a_b", &"a".repeat(254)] {
+            assert!(!is_object_name(bad), "{bad}");
         }
     }
 

@@ -56,7 +56,8 @@ pub struct ServeArgs {
     /// Folder that can be granted: NAME=PATH, or NAME=PATH:ro; may be given several times
     #[arg(long = "allow-folder", value_name = "NAME=PATH")]
     allow_folders: Vec<String>,
-    /// Secret that resources may refer to: env:NAME or file:PATH; may be given several times
+    /// Secret that resources may refer to: env:NAME or file:PATH, or secret:NAME/KEY= (of another tenant
+    /// secret:TENANT/NAME/KEY=) and one of both; may be given several times
     #[arg(long = "allow-secret", value_name = "SECRET")]
     allow_secrets: Vec<String>,
     /// File of API keys (see `ringfence key`); with one, every request needs a key

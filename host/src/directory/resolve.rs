@@ -8,8 +8,8 @@ use std::sync::{Arc, LazyLock, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use ringfence_api::{
-    AgentSpec, ArtifactSource, Digest, Grants, Kind, LimitsSpec, Metadata, ModelSpec, Parameter,
-    Pinned, Resource, RolloutSpec, SecretRef, TenantName, ToolSpec, Workload,
+    AgentSpec, ArtifactSource, Digest, Grants, HeaderSpec, Kind, LimitsSpec, Metadata, ModelSpec,
+    Parameter, Pinned, Resource, RolloutSpec, SecretRef, TenantName, ToolSpec, Workload,
 };
 use tokio::sync::Semaphore;
 
@@ -108,7 +108,9 @@ impl Resolver {
                 stored.digest = digest;
                 Ok(Resolved::Instance(Arc::new(instance)))
             }
-            Resource::Model(spec) => self.model(generation, spec).map(Resolved::Model),
+            Resource::Model(spec) => self
+                .model(&metadata.namespace, generation, spec)
+                .map(Resolved::Model),
         }
     }
 
@@ -173,13 +175,14 @@ impl Resolver {
     /// It refers to secrets that it may not, or its endpoint cannot be used.
     pub(crate) fn model(
         &self,
+        tenant: &TenantName,
         generation: u64,
         spec: &ModelSpec,
     ) -> Result<Arc<Model>, Unresolved> {
-        for (secret, field) in model_secrets(&spec.provider) {
-            self.secret(secret, &field)?;
+        for (secret, field) in spec.secrets() {
+            self.secret(tenant, secret, &field)?;
         }
-        let client = ModelClient::from_spec(spec, &self.egress)
+        let client = ModelClient::from_spec(spec, &self.egress.of(tenant))
             .map_err(|error| Unresolved::new("NotUsable", "spec.provider", chain(&error)))?;
         Ok(Arc::new(Model {
             description: spec.description.as_str().into(),
@@ -222,7 +225,7 @@ impl Resolver {
             description: spec.description.as_str().into(),
             generation,
             provider: Provider::Component { digest, inspection },
-            grants: Arc::new(self.grants(given.grants)?),
+            grants: Arc::new(self.grants(&metadata.namespace, given.grants)?),
             parameters: parameters.into(),
             descriptions: NO_DESCRIPTIONS.clone(),
             listed: OnceLock::new(),
@@ -258,12 +261,12 @@ impl Resolver {
             }
             (Some(digest), Provider::Component { digest, inspection })
         } else if let Some(mcp) = &spec.mcp {
-            for (index, header) in mcp.headers.iter().enumerate() {
-                if let Some(secret) = &header.value_from {
-                    self.secret(secret, &format!("spec.mcp.headers[{index}].valueFrom"))?;
-                }
+            for (secret, field) in HeaderSpec::secrets(&mcp.headers, "spec.mcp.headers".to_owned())
+            {
+                self.secret(&metadata.namespace, secret, &field)?;
             }
-            let server = McpServer::connect(mcp, &self.egress)
+            let egress = self.egress.of(&metadata.namespace);
+            let server = McpServer::connect(mcp, &egress)
                 .map_err(|error| Unresolved::new("NotUsable", "spec.mcp", chain(&error)))?;
             (None, Provider::Mcp(Arc::new(server)))
         } else if let Some(agent) = &spec.agent {
@@ -282,7 +285,7 @@ impl Resolver {
             description: spec.description.as_str().into(),
             generation,
             provider,
-            grants: Arc::new(self.grants(given.grants)?),
+            grants: Arc::new(self.grants(&metadata.namespace, given.grants)?),
             parameters: spec.parameters.clone().into(),
             descriptions: match spec.descriptions.is_empty() {
                 true => NO_DESCRIPTIONS.clone(),
@@ -325,14 +328,19 @@ impl Resolver {
         Ok(inspection)
     }
 
-    fn secret(&self, secret: &SecretRef, field: &str) -> Result<(), Unresolved> {
-        self.egress
-            .secrets()
+    fn secret(
+        &self,
+        tenant: &TenantName,
+        secret: &SecretRef,
+        field: &str,
+    ) -> Result<(), Unresolved> {
+        let secrets = self.egress.secrets().of(tenant);
+        secrets
             .check(secret)
             .map_err(|error| Unresolved::new("SecretNotAllowed", field, error.to_string()))
     }
 
-    fn grants(&self, spec: Grants) -> Result<GrantSet, Unresolved> {
+    fn grants(&self, tenant: &TenantName, spec: Grants) -> Result<GrantSet, Unresolved> {
         let mut folders = Vec::with_capacity(spec.folders.len());
         for (index, grant) in spec.folders.iter().enumerate() {
             folders.push(
@@ -340,10 +348,8 @@ impl Resolver {
                     .mount(grant, &format!("spec.grants.folders[{index}]"))?,
             );
         }
-        for (index, grant) in spec.http.iter().enumerate() {
-            for secret in grant.secrets() {
-                self.secret(secret, &format!("spec.grants.http[{index}].headers"))?;
-            }
+        for (secret, field) in spec.secrets() {
+            self.secret(tenant, secret, &field)?;
         }
         GrantSet::new(spec, folders)
             .map_err(|error| Unresolved::new("GrantNotUsable", "spec.grants", chain(&error)))
@@ -459,27 +465,6 @@ fn chat_parameters(spec: &AgentSpec) -> Vec<Parameter> {
             })
         })
         .collect()
-}
-
-fn model_secrets(provider: &ringfence_api::Provider) -> Vec<(&SecretRef, String)> {
-    use ringfence_api::Provider::{Anthropic, OpenAi, Scripted};
-    let (name, api_key, headers) = match provider {
-        OpenAi {
-            api_key, headers, ..
-        } => ("openAi", api_key, headers),
-        Anthropic {
-            api_key, headers, ..
-        } => ("anthropic", api_key, headers),
-        Scripted { .. } => return Vec::new(),
-    };
-    let key = api_key
-        .iter()
-        .map(|secret| (secret, format!("spec.provider.{name}.apiKey")));
-    let headers = headers.iter().enumerate().filter_map(|(index, header)| {
-        let field = format!("spec.provider.{name}.headers[{index}].valueFrom");
-        Some((header.value_from.as_ref()?, field))
-    });
-    key.chain(headers).collect()
 }
 
 #[cfg(test)]

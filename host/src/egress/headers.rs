@@ -9,7 +9,7 @@ use ringfence_api::HeaderSpec;
 
 use super::error::EgressError;
 use crate::limits::HTTP_HEADER_BYTES;
-use crate::secret::{SecretError, Secrets, describe};
+use crate::secret::{SecretError, Secrets};
 
 /// Headers of one request or response.
 pub const MAX_HEADERS: usize = 128;
@@ -90,7 +90,7 @@ pub(super) fn inject(
                 let secret = secrets.resolve(reference)?;
                 let mut value = HeaderValue::from_str(secret.expose()).map_err(|_| {
                     SecretError::NotAHeader {
-                        reference: describe(reference),
+                        reference: secrets.describe(reference),
                     }
                 })?;
                 value.set_sensitive(true);
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_destinations_headers_win_and_are_marked_sensitive() {
         let reference = SecretRef::Env("CARGO_PKG_NAME".to_owned());
-        let secrets = Secrets::new([AllowedSecret(reference.clone())]);
+        let secrets = Secrets::new([AllowedSecret::Host(reference.clone())]);
         let spec = HeaderSpec {
             name: "Authorization".to_owned(),
             value: None,

@@ -34,7 +34,7 @@ use http_body_util::BodyExt;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use ringfence_api::AddressScope;
+use ringfence_api::{AddressScope, TenantName};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
@@ -128,7 +128,6 @@ struct Pools {
 struct Inner {
     public: Pools,
     private: Pools,
-    secrets: Secrets,
     metrics: Arc<Metrics>,
     in_flight: Arc<Semaphore>,
 }
@@ -137,6 +136,7 @@ struct Inner {
 #[derive(Clone)]
 pub struct Egress {
     inner: Arc<Inner>,
+    secrets: Secrets,
 }
 
 impl std::fmt::Debug for Egress {
@@ -180,16 +180,25 @@ impl Egress {
             inner: Arc::new(Inner {
                 public: pools(AddressScope::Public),
                 private: pools(AddressScope::Private),
-                secrets,
                 metrics: settings.metrics.clone(),
                 in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             }),
+            secrets,
         })
+    }
+
+    /// The way out of a tenant: with its secrets.
+    #[must_use]
+    pub fn of(&self, tenant: &TenantName) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            secrets: self.secrets.of(tenant),
+        }
     }
 
     /// The secrets that headers may come from.
     pub fn secrets(&self) -> &Secrets {
-        &self.inner.secrets
+        &self.secrets
     }
 
     /// Sends one request to the destination that was allowed; the request's own URI is not looked at.
@@ -235,7 +244,7 @@ impl Egress {
             .headers
             .entry(header::USER_AGENT)
             .or_insert(USER_AGENT);
-        headers::inject(&mut parts.headers, &allowed.headers, &inner.secrets)?;
+        headers::inject(&mut parts.headers, &allowed.headers, &self.secrets)?;
         let scrubber = Scrubber::for_request(&mut parts.headers);
         let body = body::Sent::new(body, inner.metrics.clone()).boxed_unsync();
 

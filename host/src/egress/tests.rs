@@ -178,7 +178,7 @@ async fn what_is_sent_is_what_was_judged_with_the_destinations_secret() {
     }));
     let address = serve(router).await;
     let reference = SecretRef::Env("CARGO_PKG_NAME".to_owned());
-    let secrets = Secrets::new([AllowedSecret(reference.clone())]);
+    let secrets = Secrets::new([AllowedSecret::Host(reference.clone())]);
     let lookup = Answers::new(&[&["127.0.0.1"]]);
     let egress = Egress::with_lookup(&EgressSettings::default(), secrets, lookup).unwrap();
     let mut target = grant("api.test", address.port(), AddressScope::Private);
@@ -233,7 +233,7 @@ async fn a_destination_that_echoes_shows_no_secret() {
     let file = folder.path().join("key");
     std::fs::write(&file, "Bearer s3cret-token").unwrap();
     let reference = SecretRef::File(file);
-    let secrets = Secrets::new([AllowedSecret(reference.clone())]);
+    let secrets = Secrets::new([AllowedSecret::Host(reference.clone())]);
     let lookup = Answers::new(&[&["127.0.0.1"]]);
     let egress = Egress::with_lookup(&EgressSettings::default(), secrets, lookup).unwrap();
     let mut target = grant("api.test", address.port(), AddressScope::Private);

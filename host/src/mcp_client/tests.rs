@@ -113,7 +113,7 @@ async fn serve(config: StreamableHttpServerConfig) -> (McpSpec, Arc<AtomicBool>)
 
 fn egress() -> Egress {
     let key = SecretRef::Env("CARGO_PKG_NAME".to_owned());
-    let secrets = Secrets::new([AllowedSecret(key)]);
+    let secrets = Secrets::new([AllowedSecret::Host(key)]);
     Egress::new(&EgressSettings::default(), secrets).unwrap()
 }
 

@@ -57,7 +57,7 @@ where
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
     let key = SecretRef::Env("CARGO_PKG_NAME".to_owned());
-    let secrets = Secrets::new([AllowedSecret(key.clone())]);
+    let secrets = Secrets::new([AllowedSecret::Host(key.clone())]);
     let egress = Egress::new(&EgressSettings::default(), secrets).unwrap();
     let spec = ModelSpec {
         description: String::new(),

@@ -14,6 +14,7 @@ use ringfence_api::{
 };
 use tokio::sync::Semaphore;
 
+use super::secrets::Held;
 use super::{Shared, report};
 use crate::directory;
 use crate::directory::status::Unresolved;
@@ -22,6 +23,9 @@ use crate::directory::status::Unresolved;
 const PREPARING: usize = 16;
 /// An instance that could not be prepared is tried again after this long.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether an instance with Secrets is still wanted.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// What an instance is known by: tenant and name of the object.
 type Key = (TenantName, String);
@@ -102,16 +106,22 @@ fn put(
     }
     let (shared, running, preparing) = (shared.clone(), running.clone(), preparing.clone());
     tokio::spawn(async move {
+        let mut held = shared.secrets.hold(&key.0, instance.spec.secrets());
         loop {
+            // Without a permit: one that waits for a Secret keeps nobody else waiting.
+            let secrets = held.wait().await;
             let Ok(permit) = preparing.acquire().await else {
                 return;
             };
-            let done = prepare(&shared, &running, &key, &instance).await;
+            let done = prepare(&shared, &running, &key, &instance, secrets).await;
             drop(permit);
             if done {
-                return;
+                break;
             }
-            tokio::time::sleep(RETRY).await;
+            drop(tokio::time::timeout(RETRY, held.changed()).await);
+        }
+        if !held.is_empty() {
+            keep(&shared, &running, &key, &instance, held).await;
         }
     });
 }
@@ -131,6 +141,7 @@ async fn prepare(
     running: &Mutex<Running>,
     key: &Key,
     instance: &Arc<Instance>,
+    secrets: Result<(), Unresolved>,
 ) -> bool {
     if !current(running, key, instance) {
         return true;
@@ -144,17 +155,52 @@ async fn prepare(
             }
         },
         Some(pinned) => match frozen(shared, instance, pinned).await {
-            Ok(made) => {
-                if !publish(shared, running, key, instance, made) {
-                    return true;
+            Ok(made) => match secrets {
+                Ok(()) => {
+                    if !publish(shared, running, key, instance, made) {
+                        return true;
+                    }
+                    report::ready(shared, instance).await
                 }
-                report::ready(shared, instance).await
-            }
+                Err(why) => {
+                    report::trouble(shared, instance, &why).await;
+                    false
+                }
+            },
             Err(why) => {
                 report::trouble(shared, instance, &why).await;
                 false
             }
         },
+    }
+}
+
+/// Follows the Secrets of an instance that serves, for as long as it is wanted, and says when one of them
+/// cannot be had any more, or can again.
+async fn keep(
+    shared: &Shared,
+    running: &Mutex<Running>,
+    key: &Key,
+    instance: &Instance,
+    mut held: Held,
+) {
+    let mut told = false;
+    loop {
+        let seen = running.lock().seen.get(key).cloned();
+        let Some(now) = seen.filter(|now| now.spec == instance.spec) else {
+            return;
+        };
+        let trouble = held.trouble();
+        if trouble.is_some() != told {
+            match &trouble {
+                Some(why) => report::trouble(shared, &now, why).await,
+                None => drop(report::recovered(shared, &now).await),
+            }
+            told = trouble.is_some();
+        }
+        // Whether it is still wanted is looked at now and then only: what is followed for a while longer than
+        // it has to be does no harm.
+        drop(tokio::time::timeout(LOOK, held.changed()).await);
     }
 }
 

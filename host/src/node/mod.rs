@@ -8,6 +8,7 @@ mod models;
 mod register;
 mod report;
 pub mod runs;
+mod secrets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,8 +25,9 @@ use crate::directory::resolve::Resolver;
 use crate::gateway::auth::ClusterSettings;
 use crate::gateway::{Gateway, rest};
 use crate::host::Host;
-use crate::local::{Base, LocalError, Options};
+use crate::local::{Base, LocalError, OfCluster, Options};
 use crate::peer::PeerTls;
+use secrets::ClusterSecrets;
 
 /// Field manager of everything that a host applies.
 pub const FIELD_MANAGER: &str = "ringfence-host";
@@ -79,6 +81,7 @@ struct Shared {
     host: Host,
     resolver: Resolver,
     peers: PeerTls,
+    secrets: Arc<ClusterSecrets>,
 }
 
 /// A host that serves as a node.
@@ -108,12 +111,16 @@ impl Node {
             ));
         }
         let settings = options.gateway.clone();
-        let cluster = membership.token_audiences.clone();
-        let cluster = cluster.map(|audiences| ClusterSettings {
-            client: client.clone(),
-            audiences,
-        });
-        let base = Base::new(options, cluster).await?;
+        let secrets = ClusterSecrets::new(client.clone());
+        let audiences = membership.token_audiences.clone();
+        let of_cluster = OfCluster {
+            callers: audiences.map(|audiences| ClusterSettings {
+                client: client.clone(),
+                audiences,
+            }),
+            secrets: Some(secrets.clone()),
+        };
+        let base = Base::new(options, of_cluster).await?;
         let resolver = Resolver::new(base.artifacts, base.egress, base.offers).await?;
         let shared = Arc::new(Shared {
             client,
@@ -121,6 +128,7 @@ impl Node {
             membership,
             host: base.host.clone(),
             resolver,
+            secrets,
         });
         let rest = rest::router(rest::RestState {
             host: base.host.clone(),

@@ -1,5 +1,7 @@
-//! Models: every host can ask the models of every tenant that the operator has accepted. Their credentials are what the host was allowed
-//! (`--allow-secret`).
+//! Models: every host can ask the models of every tenant that the operator has accepted. Their credentials are
+//! Secrets of the tenant, or what the host was allowed (`--allow-secret`).
+
+use std::collections::HashMap;
 
 use std::sync::Arc;
 
@@ -11,17 +13,21 @@ use kube::{Api, ResourceExt as _};
 use ringfence_api::{Kind, Model, Name, TenantName, condition};
 
 use super::Shared;
+use super::secrets::Held;
 
 /// Follows the models of the cluster for ever.
 pub(super) async fn follow(shared: Arc<Shared>) {
     let all: Api<Model> = Api::all(shared.client.clone());
     let mut events = watcher(all, Config::default()).default_backoff().boxed();
+    let mut held = HashMap::new();
     loop {
         match events.try_next().await {
-            Ok(Some(Event::Apply(model) | Event::InitApply(model))) => put(&shared, &model),
+            Ok(Some(Event::Apply(model) | Event::InitApply(model))) => {
+                put(&shared, &mut held, &model)
+            }
             Ok(Some(Event::Delete(model))) => {
-                if let Some((tenant, name)) = key(&model) {
-                    shared.host.directory().remove(&tenant, Kind::Model, &name);
+                if let Some(key) = key(&model) {
+                    remove(&shared, &mut held, &key);
                 }
             }
             Ok(Some(Event::Init | Event::InitDone)) => {}
@@ -46,22 +52,37 @@ fn accepted(model: &Model) -> bool {
     })
 }
 
-fn put(shared: &Shared, model: &Model) {
-    let Some((tenant, name)) = key(model) else {
+/// The Secrets that models refer to.
+type Holds = HashMap<(TenantName, Name), Held>;
+
+fn remove(shared: &Shared, held: &mut Holds, key: &(TenantName, Name)) {
+    shared.host.directory().remove(&key.0, Kind::Model, &key.1);
+    held.remove(key);
+}
+
+fn put(shared: &Shared, held: &mut Holds, model: &Model) {
+    let Some(key) = key(model) else {
         return;
     };
     if !accepted(model) {
-        shared.host.directory().remove(&tenant, Kind::Model, &name);
+        remove(shared, held, &key);
         return;
     }
+    // Before those of the version before are let go: most often they are the same.
+    let secrets = shared.secrets.hold(&key.0, model.spec.secrets());
+    held.insert(key.clone(), secrets);
+    let (tenant, name) = &key;
     let generation = model.metadata.generation.unwrap_or_default();
     let generation = u64::try_from(generation).unwrap_or_default();
-    match shared.resolver.model(generation, &model.spec) {
-        Ok(made) => shared.host.directory().put_model(&tenant, name, made),
+    match shared.resolver.model(tenant, generation, &model.spec) {
+        Ok(made) => {
+            let directory = shared.host.directory();
+            directory.put_model(tenant, name.clone(), made);
+        }
         Err(why) => {
             tracing::warn!(%tenant, model = %name, reason = why.reason, "not usable: {why}");
             // What was asked under this name before is not what is meant now.
-            shared.host.directory().remove(&tenant, Kind::Model, &name);
+            remove(shared, held, &key);
         }
     }
 }

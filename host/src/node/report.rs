@@ -25,6 +25,11 @@ pub(super) async fn ready(shared: &Shared, instance: &Instance) -> bool {
     if said {
         return true;
     }
+    recovered(shared, instance).await
+}
+
+/// It can be called again, whatever was said last. False where that could not be told.
+pub(super) async fn recovered(shared: &Shared, instance: &Instance) -> bool {
     let ready = verdict(instance, "True", "Ready", "it can be called");
     write(shared, instance, artifact(instance), &[ready]).await
 }

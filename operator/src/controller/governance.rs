@@ -10,7 +10,7 @@ use ringfence_api::{
 };
 use serde_json::json;
 
-use super::{Governed, Operator};
+use super::{Governed, Operator, secrets};
 use crate::condition::{Verdict, holds};
 use crate::error::Error;
 use crate::index::Change;
@@ -126,6 +126,13 @@ async fn model(operator: &Operator, tenant: &TenantName, name: &Name) -> Result<
         (None, Some(message)) => Verdict::no(condition::READY, "RefusedByCeiling", message),
         (None, None) => Verdict::yes(condition::READY, "Accepted", "it can be asked"),
     };
+    let admitted = verdict.holds == Some(true);
+    let others = operator.index.lock().admit_model(tenant, name, admitted);
+    // Before anybody is told that it can be asked.
+    if others && let Err(error) = secrets::reconcile(operator, tenant).await {
+        operator.secrets.add(tenant.clone());
+        return Err(error);
+    }
     let status = ModelStatus {
         observed_generation: generation,
         conditions: vec![verdict.since(&before.conditions, generation, Timestamp::now())],

@@ -5,6 +5,7 @@ mod governance;
 mod intake;
 mod pools;
 mod runs;
+mod secrets;
 mod workloads;
 
 use std::sync::Arc;
@@ -45,6 +46,10 @@ pub struct Operator {
     index: Arc<Mutex<Index>>,
     workloads: Arc<Queue<WorkloadId>>,
     governed: Arc<Queue<Governed>>,
+    /// Tenants whose hosts may need to read other Secrets.
+    secrets: Arc<Queue<TenantName>>,
+    /// The namespace of the hosts.
+    namespace: Arc<str>,
     placing: Arc<Notify>,
     runs: Arc<Mutex<Book>>,
     running: Arc<Notify>,
@@ -57,8 +62,9 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// An operator that knows nothing yet. `identity` tells it from others in events.
-    pub fn new(client: Client, metrics: Metrics, identity: &str) -> Self {
+    /// An operator that knows nothing yet. `identity` tells it from others in events; hosts are in
+    /// `namespace`.
+    pub fn new(client: Client, metrics: Metrics, identity: &str, namespace: &str) -> Self {
         let reporter = Reporter {
             controller: FIELD_MANAGER.to_owned(),
             instance: Some(identity.to_owned()),
@@ -67,6 +73,8 @@ impl Operator {
             index: Arc::default(),
             workloads: Arc::default(),
             governed: Arc::default(),
+            secrets: Arc::default(),
+            namespace: namespace.into(),
             placing: Arc::default(),
             runs: Arc::default(),
             running: Arc::default(),
@@ -106,6 +114,7 @@ impl Operator {
             tasks.spawn(pools::run(self.clone(), pools.clone()));
         }
         tasks.spawn(runs::run(self.clone()));
+        tasks.spawn(secrets::run(self.clone()));
         self.placing.notify_one();
         tasks
     }
@@ -146,6 +155,9 @@ impl Operator {
         let models = models.map(|(tenant, name)| Governed::Model(tenant, name));
         for governed in ceilings.chain(pools).chain(models) {
             self.governed.add(governed);
+        }
+        for tenant in dirty.secrets {
+            self.secrets.add(tenant);
         }
         if dirty.placing {
             self.placing.notify_one();

@@ -7,6 +7,7 @@
 mod ceilings;
 mod history;
 mod hosts;
+mod secrets;
 mod version;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,11 +19,13 @@ use ringfence_api::{Agent, Ceiling, Host, HostPool, Instance, Model, Name, Tenan
 
 pub use history::{revision, revision_gone};
 pub use hosts::HostView;
+pub use secrets::{SecretAccess, SecretView};
 
 use crate::key::{InstanceKey, WorkloadId, WorkloadKind};
 use crate::scheduler::{Cluster, InstanceState};
 use crate::workload::Object;
 use hosts::Hosts;
+use secrets::SecretUse;
 pub(crate) use version::newer;
 
 /// Something that was seen.
@@ -48,6 +51,8 @@ pub enum Change {
     Model(Arc<Model>),
     /// A model is gone: its tenant and name.
     ModelGone(TenantName, Name),
+    /// The permission to read a tenant's Secrets is there, or gone.
+    SecretAccess(TenantName, SecretAccess),
     /// A namespace is there, with these labels.
     Tenant(TenantName, BTreeMap<String, String>),
     /// A namespace is gone.
@@ -75,6 +80,8 @@ pub struct Dirty {
     pub models: BTreeSet<(TenantName, Name)>,
     /// Pools whose status may change.
     pub pools: BTreeSet<Name>,
+    /// Tenants whose hosts may need to read other Secrets.
+    pub secrets: BTreeSet<TenantName>,
     /// Whether instances may have to be placed.
     pub placing: bool,
 }
@@ -91,6 +98,7 @@ pub struct Index {
     history: HashMap<WorkloadId, Vec<Arc<ControllerRevision>>>,
     models: BTreeMap<(TenantName, Name), Arc<Model>>,
     hosts: Hosts,
+    secrets: SecretUse,
     /// What is placed where; the scheduler's own view.
     pub cluster: Cluster,
     /// Instances that have no host.
@@ -111,7 +119,11 @@ impl Index {
             Change::Ceiling(ceiling) => self.put_ceiling(ceiling, &mut dirty),
             Change::CeilingGone(name) => self.remove_ceiling(&name, &mut dirty),
             Change::Model(model) => self.put_model(model, &mut dirty),
-            Change::ModelGone(tenant, name) => drop(self.models.remove(&(tenant, name))),
+            Change::ModelGone(tenant, name) => {
+                self.forget_model(&tenant, &name, &mut dirty);
+                self.models.remove(&(tenant, name));
+            }
+            Change::SecretAccess(tenant, access) => self.put_access(tenant, access, &mut dirty),
             Change::Tenant(tenant, labels) => self.put_tenant(tenant, labels, &mut dirty),
             Change::TenantGone(tenant) => {
                 self.tenants.remove(&tenant);
@@ -159,7 +171,8 @@ impl Index {
         let key: (TenantName, Name) = (tenant, name);
         let known = self.models.get(&key);
         if known.is_none_or(|known| newer(metadata, &known.metadata)) {
-            self.models.insert(key.clone(), model);
+            self.models.insert(key.clone(), model.clone());
+            self.count_model(&key.0, &key.1, &model, dirty);
             dirty.models.insert(key);
         }
     }
@@ -208,6 +221,7 @@ impl Index {
                 .or_default()
                 .insert(key.clone());
             self.count(&key, id.clone(), &instance, dirty);
+            self.count_secrets(&key, Some(&instance), dirty);
             dirty.workloads.insert(id);
         }
         self.instances.insert(key, instance);
@@ -240,6 +254,7 @@ impl Index {
         };
         self.cluster.unbind(key);
         self.unplaced.remove(key);
+        self.count_secrets(key, None, dirty);
         dirty.placing = true;
         if let Some(id) = WorkloadId::of(&instance) {
             if let Some(keys) = self.of_workload.get_mut(&id) {
