@@ -194,6 +194,32 @@ async fn roles_of_the_cluster_say_who_may_do_what() {
     let path = format!("/{TENANT}/tools/scribe/http/");
     assert_eq!(host.get(&reader, &path).await.0, 403);
 
+    // The control API: the same permissions, and everybody's own runs.
+    let api = format!("/api/v1/tenants/{TENANT}");
+    let run = json!({"input": "hello"});
+    let (status, answer) = host
+        .post(&caller, &format!("{api}/agents/scribe/run"), &run)
+        .await;
+    assert!(status == 200 && answer.contains("noted: hello"), "{answer}");
+    let (status, answer) = host
+        .post(&reader, &format!("{api}/agents/scribe/run"), &run)
+        .await;
+    assert_eq!(status, 403, "{answer}");
+    let functions = format!("{api}/tools/clerk/functions");
+    assert_eq!(host.get(&narrow, &functions).await.0, 200);
+    let ran = async |token: &str| {
+        let (status, runs) = host.get(token, &format!("{api}/runs")).await;
+        assert_eq!(status, 200, "{runs}");
+        let runs: Value = serde_json::from_str(&runs).unwrap();
+        runs["items"].as_array().unwrap().len()
+    };
+    assert!(ran(&caller).await > ran(&narrow).await);
+    assert_eq!((ran(&reader).await, ran(&nobody).await), (0, 0));
+    let (status, answer) = host.get(&nobody, "/api/v1/tenants").await;
+    assert!(status == 200 && !answer.contains(TENANT), "{answer}");
+    let (_, answer) = host.get(&reader, "/api/v1/tenants").await;
+    assert!(answer.contains(TENANT), "{answer}");
+
     // Who may do nothing learns nothing: a tenant that exists is one that does not.
     nothing_is_told(&host, &nobody).await;
 
@@ -245,16 +271,23 @@ subjects: [{kind: ServiceAccount, name: scraper, namespace: team-a}]
 /// Every surface answers for a tenant that is there as for one that is not.
 async fn nothing_is_told(host: &Host, token: &str) {
     for (method, path) in [
-        ("GET", "/v1/models"),
-        ("GET", "/v1/models/scribe"),
-        ("GET", "/v1/models/model%2Fecho"),
-        ("GET", "/mcp"),
-        ("GET", "/tools/scribe/mcp"),
-        ("GET", "/tools/scribe/http/"),
-        ("POST", "/v1/chat/completions"),
-        ("POST", "/mcp"),
-        ("POST", "/tools/scribe/mcp"),
-        ("POST", "/tools/scribe/http/x"),
+        ("GET", "/TENANT/v1/models"),
+        ("GET", "/TENANT/v1/models/scribe"),
+        ("GET", "/TENANT/v1/models/model%2Fecho"),
+        ("GET", "/TENANT/mcp"),
+        ("GET", "/TENANT/tools/scribe/mcp"),
+        ("GET", "/TENANT/tools/scribe/http/"),
+        ("POST", "/TENANT/v1/chat/completions"),
+        ("POST", "/TENANT/mcp"),
+        ("POST", "/TENANT/tools/scribe/mcp"),
+        ("POST", "/TENANT/tools/scribe/http/x"),
+        ("GET", "/api/v1/tenants/TENANT/agents"),
+        ("GET", "/api/v1/tenants/TENANT/agents/scribe"),
+        ("GET", "/api/v1/tenants/TENANT/tools/scribe/functions"),
+        ("POST", "/api/v1/tenants/TENANT/tools/scribe/functions/ask"),
+        ("POST", "/api/v1/tenants/TENANT/agents/scribe/run"),
+        ("GET", "/api/v1/tenants/TENANT/logs?source=agent/scribe"),
+        ("GET", "/api/v1/tenants/TENANT/artifacts"),
     ] {
         for body in [
             json!({"model": "scribe", "messages": [{"role": "user", "content": "x"}]}),
@@ -267,7 +300,7 @@ async fn nothing_is_told(host: &Host, token: &str) {
             let ask = async |tenant: &str| {
                 let request = http::Request::builder()
                     .method(method)
-                    .uri(format!("/{tenant}{path}"))
+                    .uri(path.replace("TENANT", tenant))
                     .header("content-type", "application/json")
                     .header("accept", "application/json, text/event-stream");
                 let body = if method == "GET" {

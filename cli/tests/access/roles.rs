@@ -1,6 +1,6 @@
 //! The chart's roles, tried with service accounts that have them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::fixture::{Cluster, eventually};
 
@@ -80,7 +80,7 @@ subjects: [{{kind: ServiceAccount, name: {name}, namespace: {TENANT}}}]
 
 async fn tries(
     cluster: &Cluster,
-    who: &PathBuf,
+    who: &Path,
     arguments: &[&str],
     input: &str,
 ) -> Result<(), String> {

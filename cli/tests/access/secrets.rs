@@ -1,6 +1,6 @@
 //! Secrets of tenants: who can read which, tried with the accounts of operator and hosts.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -47,13 +47,13 @@ spec:
 ";
 
 /// What an account gets when it asks for something.
-async fn tries(cluster: &Cluster, who: &PathBuf, arguments: &[&str]) -> Result<String, String> {
+async fn tries(cluster: &Cluster, who: &Path, arguments: &[&str]) -> Result<String, String> {
     with_input(cluster, who, arguments, "").await
 }
 
 async fn with_input(
     cluster: &Cluster,
-    who: &PathBuf,
+    who: &Path,
     arguments: &[&str],
     input: &str,
 ) -> Result<String, String> {
@@ -62,7 +62,7 @@ async fn with_input(
     done.map_err(|error| error.to_string())
 }
 
-async fn reads(cluster: &Cluster, who: &PathBuf, namespace: &str, name: &str) -> bool {
+async fn reads(cluster: &Cluster, who: &Path, namespace: &str, name: &str) -> bool {
     let get = ["get", "secret", name, "-n", namespace, "-o", "yaml"];
     match tries(cluster, who, &get).await {
         Ok(_) => true,
@@ -216,7 +216,7 @@ async fn hosts_read_the_secrets_that_are_referred_to_and_nobody_reads_others() {
 }
 
 /// Tries, with the operator's own account, to get at more than it may.
-async fn the_operator_grants_nothing_else(cluster: &Cluster, who: &PathBuf) {
+async fn the_operator_grants_nothing_else(cluster: &Cluster, who: &Path) {
     let role = |name: &str, labels: &str, rule: &str| {
         format!(
             "apiVersion: rbac.authorization.k8s.io/v1
@@ -266,7 +266,9 @@ subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]
         attempts.push(role(own, label, rule));
     }
     // In a namespace of its own, where the operator itself has made nothing.
-    cluster.kubectl(&["create", "namespace", "victim"]).await;
+    cluster
+        .namespace("victim", &role("other", label, allowed))
+        .await;
     let apply = [
         "apply",
         "--server-side",
@@ -277,9 +279,9 @@ subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]
         "-",
     ];
     for attempt in attempts {
-        let why = with_input(cluster, who, &apply, &attempt)
-            .await
-            .expect_err(&attempt);
+        let Err(why) = with_input(cluster, who, &apply, &attempt).await else {
+            panic!("the API server took this:\n{attempt}");
+        };
         assert!(
             why.contains("orbidden") || why.contains("denied"),
             "{attempt}\n{why}"
@@ -292,6 +294,6 @@ subjects: [{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}]
     with_input(cluster, who, &apply, &good).await.unwrap();
     // Nobody refers to that Secret: the operator that runs takes it back.
     let left = ["get", "roles,rolebindings", "-n", "victim", "-o", "name"];
-    let taken = async || cluster.kubectl(&left).await.trim().is_empty().then_some(());
+    let taken = async || (!cluster.kubectl(&left).await.contains(own)).then_some(());
     eventually("what nothing refers to is taken back", taken).await;
 }

@@ -8,7 +8,7 @@ use ringfence_api::{Name, TenantName};
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{Access, AccessQuestion, Subject, Unreviewed};
-use super::permission::{Permission, Refused, Visible};
+use super::permission::{AGENTS, MODELS, Permission, RUNS, Refused, TOOLS, Visible};
 use crate::mediation::Principal;
 
 /// What a key is for.
@@ -144,15 +144,61 @@ impl Identity {
         }
     }
 
-    /// Whether it is an API key that may change what there is.
-    pub fn is_admin(&self) -> bool {
+    /// Whether it is an API key that may only call.
+    pub(in crate::gateway) fn is_caller_key(&self) -> bool {
         matches!(
             self.rights,
             Rights::Key {
-                role: Role::Admin,
+                role: Role::Caller,
                 ..
             }
         )
+    }
+
+    /// Whether it may see what others have run in a tenant: an admin's key, or `list` on runs.
+    pub(in crate::gateway) async fn sees_runs_of_others(
+        &self,
+        tenant: &TenantName,
+    ) -> Result<bool, Unreviewed> {
+        match &self.rights {
+            Rights::Key { role, tenants } => Ok(*role == Role::Admin && tenants.has(tenant)),
+            Rights::Cluster { subject, access } => {
+                let list = Permission::all("list", RUNS);
+                let question = AccessQuestion::In(tenant.clone(), list);
+                access.allows(subject, question).await
+            }
+        }
+    }
+
+    /// Those of the tenants that it may know of: where it may list agents, tools or models.
+    pub(in crate::gateway) async fn knows(
+        &self,
+        tenants: Vec<TenantName>,
+    ) -> Result<Vec<TenantName>, Unreviewed> {
+        let (subject, access) = match &self.rights {
+            Rights::Key { tenants: own, .. } => {
+                return Ok(tenants.into_iter().filter(|name| own.has(name)).collect());
+            }
+            Rights::Cluster { subject, access } => (subject, access),
+        };
+        let each = tenants
+            .into_iter()
+            .take(LISTED_BY_NAME)
+            .map(|tenant| async {
+                for resource in [AGENTS, TOOLS, MODELS] {
+                    let list = Permission::all("list", resource);
+                    let question = AccessQuestion::In(tenant.clone(), list);
+                    if access.allows(subject, question).await? {
+                        return Ok(Some(tenant));
+                    }
+                }
+                Ok::<_, Unreviewed>(None)
+            });
+        let known: Vec<Option<TenantName>> = futures::stream::iter(each)
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(known.into_iter().flatten().collect())
     }
 
     /// Whether it may be told of anything in a tenant, as far as that is known without asking: of a user

@@ -16,7 +16,7 @@ pub use ring::KeyRing;
 
 pub(super) use cluster::Unreviewed;
 pub(super) use identity::Permit;
-pub(super) use permission::{AGENTS, MODELS, Permission, RUNS, Refused, TOOLS, Visible};
+pub(super) use permission::{AGENTS, ARTIFACTS, MODELS, Permission, RUNS, Refused, TOOLS, Visible};
 pub(super) use throttle::Throttle;
 
 use std::net::IpAddr;

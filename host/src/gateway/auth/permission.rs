@@ -17,6 +17,8 @@ pub(in crate::gateway) const MODELS: &str = "models";
 
 /// The runs of a tenant, and what they gave.
 pub(in crate::gateway) const RUNS: &str = "runs";
+/// The artifacts of a tenant on a host. There are no objects of this kind; roles can name it.
+pub(in crate::gateway) const ARTIFACTS: &str = "artifacts";
 
 /// One thing to do in a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

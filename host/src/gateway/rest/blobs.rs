@@ -4,18 +4,16 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use http::request::Parts;
 use http::{HeaderValue, Method, header};
-use ringfence_api::{Digest, TenantName};
+use ringfence_api::Digest;
 use serde_json::json;
 use tokio_util::io::ReaderStream;
 
-use super::access::identity;
+use super::access::Caller;
 use super::extract::Named;
 use super::problem::Failure;
 use super::{Content, Operation, RestState};
 use crate::error::CallError;
-use crate::gateway::auth::{Permission, RUNS, Refused};
 
 const PATH: &str = "/api/v1/tenants/{tenant}/blobs/{digest}";
 /// Bytes that are read at a time.
@@ -42,24 +40,11 @@ pub(super) fn operations() -> Vec<Operation> {
 
 async fn read(
     State(state): State<RestState>,
+    caller: Caller,
     path: Named,
-    parts: Parts,
 ) -> Result<Response, Failure> {
-    let text = path.text("tenant");
-    let none = || CallError::NotFound(format!("no tenant {text:?}"));
-    let tenant: TenantName = text.parse().map_err(|_| none())?;
-    if tenant.is_system() {
-        return Err(none().into());
-    }
     let digest: Digest = path.get("digest")?;
-    let may = Permission::all("get", RUNS);
-    let checked = identity(&parts)?.check(&tenant, may).await;
-    checked.map_err(|refused| match refused {
-        Refused::Hidden => none(),
-        Refused::Denied(reason) => CallError::denied(RUNS, digest.to_string(), reason),
-        Refused::Unreviewed(error) => CallError::Unavailable(error.to_string()),
-    })?;
-    let found = state.host.blobs().get(&tenant, digest).await;
+    let found = state.host.blobs().get(&caller.tenant, digest).await;
     let (file, size) = found.map_err(CallError::from)?;
     let stream = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK);
     let mut response = Response::new(Body::from_stream(stream));

@@ -56,7 +56,8 @@ impl RestState {
 pub fn router(state: RestState) -> Router {
     let mut router = Router::new();
     for operation in operations() {
-        router = router.route(operation.path, operation.handler);
+        let needs = axum::Extension(access::needs(operation.id));
+        router = router.route(operation.path, operation.handler.layer(needs));
     }
     router
         .route(

@@ -12,6 +12,7 @@ use super::access::identity;
 use super::problem::{Failure, PROBLEM_JSON};
 use super::schemas::{components, json_content, reference};
 use super::{Content, Operation, RestState};
+use crate::error::CallError;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
 
@@ -71,8 +72,10 @@ async fn tenants(
     parts: Parts,
 ) -> Result<axum::Json<Value>, Failure> {
     let identity = identity(&parts)?;
-    let mut names = state.host.directory().tenants();
-    names.retain(|name| identity.may_enter(name));
+    let names = identity
+        .knows(state.host.directory().tenants())
+        .await
+        .map_err(|why| CallError::Unavailable(why.to_string()))?;
     Ok(axum::Json(json!({ "items": names })))
 }
 

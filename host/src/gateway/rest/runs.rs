@@ -1,5 +1,5 @@
 //! What happened: runs, the calls of a run as a tree, and what guests wrote to their logs. Somebody
-//! without the role admin sees the runs that they started.
+//! without the role admin, or the right to list runs, sees the runs that they started.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -133,18 +133,21 @@ async fn list(
 ) -> Result<axum::Json<Value>, Failure> {
     let most = limit(params.limit)?;
     let tenant = caller.tenant.clone();
-    let searched = if caller.identity.is_admin() {
-        most
-    } else {
-        usize::MAX
-    };
+    let sees_all = sees_all(&caller).await?;
+    let searched = if sees_all { most } else { usize::MAX };
     let mut runs = records(&state, move |records| records.runs(&tenant, searched)).await?;
-    if !caller.identity.is_admin() {
+    if !sees_all {
         let me = me(&caller);
         runs.retain(|run| run.caller == me);
         runs.truncate(most);
     }
     Ok(axum::Json(json!({ "items": runs })))
+}
+
+/// Whether the caller sees what others have run.
+async fn sees_all(caller: &Caller) -> Result<bool, Failure> {
+    let sees = caller.identity.sees_runs_of_others(&caller.tenant).await;
+    sees.map_err(|why| CallError::Unavailable(why.to_string()).into())
 }
 
 /// The caller as records name it.
@@ -166,7 +169,7 @@ async fn calls(
     let mine = calls
         .first()
         .is_some_and(|first| first.caller == me(caller));
-    if calls.is_empty() || !(mine || caller.identity.is_admin()) {
+    if calls.is_empty() || !(mine || sees_all(caller).await?) {
         return Err(missing().into());
     }
     Ok((run, calls))

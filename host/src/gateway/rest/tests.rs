@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::access::needs;
 use super::problem::Failure;
 use super::{openapi, operations};
 use crate::error::CallError;
@@ -42,6 +43,8 @@ fn every_route_is_described_with_typed_answers() {
             operation.path
         );
         assert!(ids.insert(operation.id), "{} is there twice", operation.id);
+        let of_tenant = operation.path.contains("{tenant}");
+        assert_eq!(needs(operation.id).is_some(), of_tenant, "{}", operation.id);
         for (status, answer) in described["responses"].as_object().unwrap() {
             for content in answer["content"].as_object().unwrap().values() {
                 assert!(content["schema"].is_object(), "{} {status}", operation.id);
