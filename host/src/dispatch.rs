@@ -116,7 +116,7 @@ async fn call_function(
     function: &FunctionName,
     arguments: Map<String, Value>,
 ) -> Result<FunctionResult, CallError> {
-    let instance = core.directory.tool(&context.tenant, tool)?;
+    let instance = core.directory.tool_of(&context.tenant, tool, context.run)?;
     check_input(&instance, size::object(&arguments))?;
     match &instance.provider {
         Provider::Component { digest, .. } => {
@@ -171,7 +171,9 @@ async fn call_agent(
     agent: &Name,
     messages: Vec<Message>,
 ) -> Result<AgentReply, CallError> {
-    let instance = core.directory.agent(&context.tenant, agent)?;
+    let instance = core
+        .directory
+        .agent_of(&context.tenant, agent, context.run)?;
     check_input(&instance, messages.iter().map(Message::size).sum())?;
     let Provider::Component { digest, .. } = &instance.provider else {
         return Err(CallError::Failed(format!("agent {agent} has no component")));
@@ -228,7 +230,7 @@ async fn incoming(
     tool: &Name,
     request: http::Request<Body>,
 ) -> Result<http::Response<Body>, CallError> {
-    let instance = core.directory.tool(&context.tenant, tool)?;
+    let instance = core.directory.tool_of(&context.tenant, tool, context.run)?;
     let Provider::Component { digest, .. } = &instance.provider else {
         return Err(CallError::NotFound(format!(
             "tool {tool} does not serve HTTP"

@@ -9,6 +9,7 @@ mod instance;
 mod listing;
 pub mod offers;
 pub mod resolve;
+mod share;
 pub mod status;
 pub mod store;
 
@@ -21,8 +22,11 @@ use tokio::sync::{Semaphore, watch};
 
 pub use instance::{Instance, Model, Provider};
 pub use listing::FunctionSummary;
+pub use share::Canary;
 
 use crate::error::CallError;
+use crate::mediation::RunId;
+use share::Draw;
 
 /// Calls of one tenant that may run at the same time.
 pub const TENANT_CONCURRENCY: usize = 512;
@@ -36,12 +40,30 @@ pub struct TenantView {
     pub agents: Arc<BTreeMap<Name, Arc<Instance>>>,
     /// Its models by name.
     pub models: Arc<BTreeMap<Name, Arc<Model>>>,
+    /// Newer revisions of some agents and tools, which part of the runs get.
+    pub canaries: Arc<BTreeMap<(Kind, Name), Canary>>,
 }
 
 impl TenantView {
     /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
         self.tools.is_empty() && self.agents.is_empty() && self.models.is_empty()
+    }
+
+    /// The instance of an agent or tool that a run gets.
+    pub fn pick(&self, kind: Kind, name: &Name, run: RunId) -> Option<&Arc<Instance>> {
+        let all = match kind {
+            Kind::Agent => &self.agents,
+            Kind::Tool => &self.tools,
+            Kind::Model => return None,
+        };
+        let whole = all.get(name)?;
+        if self.canaries.is_empty() {
+            return Some(whole);
+        }
+        let canary = self.canaries.get(&(kind, name.clone()));
+        let drawn = canary.filter(|canary| Draw::of(run, kind, name).is_within(canary.weight));
+        Some(drawn.map_or(whole, |canary| &canary.instance))
     }
 }
 
@@ -104,12 +126,40 @@ impl Directory {
         self.find(tenant, |view| view.tools.get(name).cloned(), "tool", name)
     }
 
+    /// The tool that a run gets.
+    ///
+    /// # Errors
+    /// `not-found`.
+    pub fn tool_of(
+        &self,
+        tenant: &TenantName,
+        name: &Name,
+        run: RunId,
+    ) -> Result<Arc<Instance>, CallError> {
+        let pick = |view: &TenantView| view.pick(Kind::Tool, name, run).cloned();
+        self.find(tenant, pick, "tool", name)
+    }
+
     /// An agent.
     ///
     /// # Errors
     /// `not-found`.
     pub fn agent(&self, tenant: &TenantName, name: &Name) -> Result<Arc<Instance>, CallError> {
         self.find(tenant, |view| view.agents.get(name).cloned(), "agent", name)
+    }
+
+    /// The agent that a run gets.
+    ///
+    /// # Errors
+    /// `not-found`.
+    pub fn agent_of(
+        &self,
+        tenant: &TenantName,
+        name: &Name,
+        run: RunId,
+    ) -> Result<Arc<Instance>, CallError> {
+        let pick = |view: &TenantView| view.pick(Kind::Agent, name, run).cloned();
+        self.find(tenant, pick, "agent", name)
     }
 
     /// A model.
@@ -168,13 +218,26 @@ impl Directory {
 
     /// Adds an agent or tool, or puts it in the place of the one of that name.
     pub fn put_instance(&self, instance: Arc<Instance>) {
-        let tenant = instance.tenant.clone();
+        self.put_revisions(instance, None);
+    }
+
+    /// Says what runs of an agent or tool: what most runs get, and the canary that some get instead.
+    pub fn put_revisions(&self, whole: Arc<Instance>, canary: Option<Canary>) {
+        let tenant = whole.tenant.clone();
+        let key = (whole.kind, whole.name.clone());
         self.change(&tenant, |view| {
-            let map = match instance.kind {
+            let map = match whole.kind {
                 Kind::Agent => &mut view.agents,
                 _ => &mut view.tools,
             };
-            Arc::make_mut(map).insert(instance.name.clone(), instance);
+            Arc::make_mut(map).insert(whole.name.clone(), whole);
+            match canary {
+                Some(canary) => drop(Arc::make_mut(&mut view.canaries).insert(key, canary)),
+                None if view.canaries.contains_key(&key) => {
+                    Arc::make_mut(&mut view.canaries).remove(&key);
+                }
+                None => {}
+            }
         });
     }
 
@@ -187,10 +250,15 @@ impl Directory {
 
     /// Removes a resource. Calls that run keep what they hold.
     pub fn remove(&self, tenant: &TenantName, kind: Kind, name: &Name) {
-        self.change(tenant, |view| match kind {
-            Kind::Agent => drop(Arc::make_mut(&mut view.agents).remove(name)),
-            Kind::Tool => drop(Arc::make_mut(&mut view.tools).remove(name)),
-            Kind::Model => drop(Arc::make_mut(&mut view.models).remove(name)),
+        self.change(tenant, |view| {
+            match kind {
+                Kind::Agent => drop(Arc::make_mut(&mut view.agents).remove(name)),
+                Kind::Tool => drop(Arc::make_mut(&mut view.tools).remove(name)),
+                Kind::Model => drop(Arc::make_mut(&mut view.models).remove(name)),
+            }
+            if !view.canaries.is_empty() {
+                Arc::make_mut(&mut view.canaries).remove(&(kind, name.clone()));
+            }
         });
     }
 

@@ -65,9 +65,11 @@ impl Gates {
         let tenant = &call.context.tenant;
         let callee: Option<Arc<Instance>> = match &call.request {
             Request::Function { tool, .. } | Request::Incoming { tool, .. } => {
-                Some(directory.tool(tenant, tool)?)
+                Some(directory.tool_of(tenant, tool, call.context.run)?)
             }
-            Request::Agent { agent, .. } => Some(directory.agent(tenant, agent)?),
+            Request::Agent { agent, .. } => {
+                Some(directory.agent_of(tenant, agent, call.context.run)?)
+            }
             Request::Complete { .. } | Request::Stream { .. } | Request::Outgoing(_) => None,
         };
         Ok(Self {

@@ -10,14 +10,15 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use parking_lot::Mutex;
 use ringfence_api::{
-    ArtifactSource, Instance, Kind, Metadata, NAME_LABEL, Name, Pinned, TenantName, Workload,
+    ArtifactSource, Instance, InstanceSpec, Kind, Metadata, NAME_LABEL, Name, Pinned, TenantName,
+    Workload,
 };
 use tokio::sync::Semaphore;
 
 use super::secrets::Held;
 use super::{Shared, report};
-use crate::directory;
 use crate::directory::status::Unresolved;
+use crate::directory::{self, Canary};
 
 /// Instances that are prepared at the same time. Compiling has limits of its own.
 const PREPARING: usize = 16;
@@ -38,8 +39,24 @@ struct Running {
     /// The newest version of each instance that was seen.
     seen: HashMap<Key, Arc<Instance>>,
     /// What runs of each agent and tool, by instance: while one revision takes over from another there
-    /// are two, and the newest generation is the one that is called.
-    by_target: BTreeMap<Target, BTreeMap<String, Arc<directory::Instance>>>,
+    /// are two. A canary gets the runs that its weight says; of the others the newest generation is called.
+    by_target: BTreeMap<Target, BTreeMap<String, Made>>,
+}
+
+/// What runs of an instance.
+struct Made {
+    instance: Arc<directory::Instance>,
+    /// What the instance weighs.
+    weight: Option<u32>,
+}
+
+/// Whether two versions of an instance are the same but for what they weigh, which changes nothing that runs.
+fn same(one: &InstanceSpec, other: &InstanceSpec) -> bool {
+    let weighed = |spec: &InstanceSpec| InstanceSpec {
+        weight: None,
+        ..spec.clone()
+    };
+    one == other || (one.weight != other.weight && weighed(one) == weighed(other))
 }
 
 /// Follows the instances of this host for ever.
@@ -100,8 +117,13 @@ fn put(
     let Some(key) = key(&instance) else { return };
     let instance = Arc::new(instance);
     let before = running.lock().seen.insert(key.clone(), instance.clone());
-    // A change of status alone, most often the host's own, is nothing to do.
-    if before.is_some_and(|before| before.spec == instance.spec) {
+    if let Some(before) = before
+        && same(&before.spec, &instance.spec)
+    {
+        // A change of status alone, most often the host's own, is nothing to do.
+        if before.spec.weight != instance.spec.weight {
+            reweigh(shared, running, &key, &instance);
+        }
         return;
     }
     let (shared, running, preparing) = (shared.clone(), running.clone(), preparing.clone());
@@ -132,7 +154,7 @@ fn current(running: &Mutex<Running>, key: &Key, instance: &Instance) -> bool {
     running
         .seen
         .get(key)
-        .is_some_and(|now| now.spec == instance.spec)
+        .is_some_and(|now| same(&now.spec, &instance.spec))
 }
 
 /// Does what there is to do for an instance. False where it is worth another try.
@@ -268,23 +290,54 @@ fn publish(
         return false;
     };
     let mut running = running.lock();
-    if running
-        .seen
-        .get(key)
-        .is_none_or(|now| now.spec != instance.spec)
-    {
+    let now = running.seen.get(key);
+    let Some(now) = now.filter(|now| same(&now.spec, &instance.spec)) else {
         return false;
-    }
+    };
+    let made = Made {
+        instance: made,
+        weight: now.spec.weight,
+    };
     let all = running.by_target.entry(target).or_default();
     all.insert(key.1.clone(), made);
     show(shared, all);
     true
 }
 
-/// Lets calls see the newest of what runs of an agent or tool.
-fn show(shared: &Shared, all: &BTreeMap<String, Arc<directory::Instance>>) {
-    if let Some(newest) = all.values().max_by_key(|made| made.generation) {
-        shared.host.directory().put_instance(newest.clone());
+/// Takes in what an instance weighs now. One that does not run yet is weighed when it does.
+fn reweigh(shared: &Shared, running: &Mutex<Running>, key: &Key, instance: &Instance) {
+    let Some(target) = target(instance) else {
+        return;
+    };
+    let mut running = running.lock();
+    let Some(all) = running.by_target.get_mut(&target) else {
+        return;
+    };
+    if let Some(made) = all.get_mut(&key.1) {
+        made.weight = instance.spec.weight;
+        show(shared, all);
+    }
+}
+
+/// Lets calls see what runs of an agent or tool: the newest of all that have no weight, and the newest of
+/// those that have one. Where only a canary runs here, it is called whatever it weighs.
+fn show(shared: &Shared, all: &BTreeMap<String, Made>) {
+    let newest = |canary: bool| {
+        all.values()
+            .filter(|made| made.weight.is_some() == canary)
+            .max_by_key(|made| made.instance.generation)
+    };
+    let directory = shared.host.directory();
+    match (newest(false), newest(true)) {
+        (Some(whole), canary) => {
+            let canary = canary.map(|made| Canary {
+                weight: made.weight.unwrap_or_default(),
+                instance: made.instance.clone(),
+            });
+            directory.put_revisions(whole.instance.clone(), canary);
+        }
+        (None, Some(alone)) => directory.put_revisions(alone.instance.clone(), None),
+        (None, None) => {}
     }
 }
 
