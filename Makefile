@@ -59,8 +59,8 @@ bench: cluster-control-plane-programs ## measure speed and density beside wasmti
 	@"$${CARGO_TARGET_DIR:-target}/release/ringfence-bench" $(if $(ONLY),--only $(ONLY))
 
 .PHONY: test-cluster
-test-cluster: cluster-node-programs ## Pods on a real node; needs root
-	$(CARGO) test --locked --workspace --test node -- --ignored
+test-cluster: build cluster-node-programs ## Pods on a real node, and the chart installed on one; needs root
+	$(CARGO) test --locked --workspace --test node --test installed -- --ignored
 
 # What `make cluster` starts: node, which needs root, or control-plane.
 CLUSTER ?= node
@@ -73,6 +73,10 @@ cluster: build cluster-$(CLUSTER)-programs ## leave a Kubernetes running, to try
 .PHONY: cluster-down
 cluster-down: ## end what 'make cluster' left running
 	@$(CLUSTER_COMMAND) down
+
+.PHONY: image
+image: build ## the container image, as target/ringfence-image.tar
+	@deploy/image/build "$${CARGO_TARGET_DIR:-target}/debug" target/ringfence-image.tar
 
 .PHONY: crds
 crds: ## write deploy/crds anew from the types

@@ -12,6 +12,8 @@ mod faults;
 mod fixture;
 #[path = "cluster/hosts.rs"]
 mod hosts;
+#[path = "cluster/pools.rs"]
+mod pools;
 #[path = "cluster/rollouts.rs"]
 mod rollouts;
 #[path = "cluster/workloads.rs"]

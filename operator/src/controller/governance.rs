@@ -71,6 +71,10 @@ async fn pool(operator: &Operator, name: &Name) -> Result<(), Error> {
     let Some((pool, hosts, ready_hosts)) = operator.index.lock().pool(name) else {
         return Ok(());
     };
+    if operator.pools.as_ref().is_some_and(|pools| !pools.known()) {
+        // The pool comes again when its Pods are known.
+        return Ok(());
+    }
     let before = pool.status.clone().unwrap_or_default();
     let generation = pool.metadata.generation;
     let verdict = match ready_hosts {

@@ -31,6 +31,8 @@ pub(super) struct Pools {
 
 #[derive(Default)]
 struct State {
+    /// Everything that was there at the start is in `live`.
+    known: bool,
     live: HashMap<Name, Live>,
     /// Why a pool could not be brought to what it should be.
     troubles: HashMap<Name, String>,
@@ -48,6 +50,11 @@ impl Pools {
 
     pub(super) fn look_at(&self, pool: &Name) {
         self.queue.add(pool.clone());
+    }
+
+    /// Whether [`Pools::deployed`] can say anything yet.
+    pub(super) fn known(&self) -> bool {
+        self.state.lock().known
     }
 
     /// How far the Pods of a pool are. Nothing where somebody else runs its hosts.
@@ -112,7 +119,7 @@ pub(super) async fn run(operator: Operator, pools: Arc<Pools>) {
     let mut listed: HashSet<Part> = HashSet::new();
     loop {
         // Before all is known, what is missing could be taken for gone.
-        let known = listed.len() == Part::ALL.len();
+        let known = pools.known();
         let (part, event) = tokio::select! {
             event = events.next() => match event {
                 Some(event) => event,
@@ -134,6 +141,7 @@ pub(super) async fn run(operator: Operator, pools: Arc<Pools>) {
             }
             Ok(Event::InitDone) => {
                 listed.insert(part);
+                pools.state.lock().known = listed.len() == Part::ALL.len();
                 pools.keep(part, &listing.remove(&part).unwrap_or_default())
             }
             Ok(Event::Apply(object)) => pools.put(part, object).into_iter().collect(),

@@ -25,9 +25,12 @@ pub use state::deployed;
 pub const HTTP_PORT: u16 = 7070;
 /// The port at which a host serves other hosts.
 pub const PEER_PORT: u16 = 7071;
-/// How long a host has to leave: its instances move elsewhere (30 s), calls in flight end (30 s), and it says
-/// goodbye.
-pub const GRACE_SECONDS: u32 = 70;
+/// How long a host serves on before it is asked to leave: nodes learn only after a moment that a Service does
+/// not lead to it any more.
+pub const LAME_SECONDS: u32 = 5;
+/// How long a host has to leave after that: its instances move elsewhere (30 s), calls in flight end (30 s), and
+/// it says goodbye.
+pub const GRACE_SECONDS: u32 = LAME_SECONDS + 70;
 /// What an object was applied from, so that what an earlier operator applied otherwise is seen.
 const HASH_ANNOTATION: &str = "ringfence.dev/applied";
 

@@ -3,7 +3,7 @@
 use ringfence_api::{HostsSpec, Spread};
 use serde_json::{Value, json};
 
-use super::{GRACE_SECONDS, HTTP_PORT, HostSettings};
+use super::{GRACE_SECONDS, HTTP_PORT, HostSettings, LAME_SECONDS};
 
 /// Where a host keeps what it keeps.
 const DATA: &str = "/data";
@@ -69,6 +69,8 @@ pub(super) fn spec(
             "args": arguments(pool, hosts, namespace),
             "env": environment(hosts),
             "ports": [{"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"}],
+            // Done by the kubelet: there is no shell in the image.
+            "lifecycle": {"preStop": {"sleep": {"seconds": LAME_SECONDS}}},
             // The first start compiles what is built in.
             "startupProbe": probe("/healthz", 1, 240),
             "livenessProbe": probe("/healthz", 10, 3),

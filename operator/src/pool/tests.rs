@@ -177,7 +177,7 @@ fn a_host_has_time_to_leave_and_leaves_when_another_is_ready() {
     let spec = &find(&plan, Part::Deployment)["spec"];
     assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
     let pod = &spec["template"]["spec"];
-    assert_eq!(pod["terminationGracePeriodSeconds"], 70);
+    assert_eq!(pod["terminationGracePeriodSeconds"], 75);
     let container = &pod["containers"][0];
     assert_eq!(container["resources"]["limits"], json!({"memory": "4G"}));
     assert_eq!(container["resources"]["requests"]["cpu"], "1500m");

@@ -1,7 +1,10 @@
 //! A control plane with the definitions installed and an operator at work.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use ringfence_operator::certificates;
 use ringfence_operator::metrics::Metrics;
 use ringfence_operator::run::{Settings, run};
@@ -22,23 +25,28 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn start(cluster: &'static ControlPlane, identity: &str) -> Self {
+    pub(crate) fn start(cluster: &ControlPlane, identity: &str) -> Self {
         Self::start_with(cluster, identity, certificates::Settings::default())
     }
 
     pub(crate) fn start_with(
-        cluster: &'static ControlPlane,
+        cluster: &ControlPlane,
         identity: &str,
         certificates: certificates::Settings,
     ) -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let metrics = Metrics::default();
         let settings = Settings {
             namespace: SYSTEM.to_owned(),
             identity: identity.to_owned(),
             hosts: None,
             certificates,
         };
+        Self::start_as(cluster.kubeconfig().to_owned(), settings)
+    }
+
+    /// With the identity of a kubeconfig.
+    pub(crate) fn start_as(kubeconfig: PathBuf, settings: Settings) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let metrics = Metrics::default();
         let of_thread = metrics.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -47,7 +55,7 @@ impl Running {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let client = cluster.client().await.unwrap();
+                let client = client(kubeconfig).await;
                 let stop = async { drop(stopped.await) };
                 // Deposed is how an operator that was cut off ends.
                 let _ = run(client, settings, of_thread, stop).await;
@@ -85,6 +93,13 @@ impl Running {
             .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
             .sum()
     }
+}
+
+async fn client(kubeconfig: PathBuf) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
+    let options = KubeConfigOptions::default();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    Client::try_from(config.unwrap()).unwrap()
 }
 
 /// Installs the definitions and makes the system namespace.

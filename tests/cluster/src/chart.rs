@@ -1,6 +1,6 @@
-//! What the chart allows: its accounts, roles and admission policies, without what runs.
+//! Helm, and what the chart allows: its accounts, roles and admission policies, without what runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::process::Command;
@@ -18,19 +18,23 @@ const KINDS: [&str; 7] = [
     "ValidatingAdmissionPolicyBinding",
 ];
 
+/// The folder of the chart.
+pub fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/chart")
+}
+
 impl ControlPlane {
-    /// Applies the accounts, roles and admission policies of `deploy/chart`, as `helm install` with its
-    /// ordinary values would, for a release in a namespace that exists. Then
-    /// [`Self::kubeconfig_for_service_account`] gives exactly what the operator's or a host's Pod has.
+    /// Runs `helm` as the administrator and returns what it wrote.
     ///
     /// # Errors
-    /// When Helm does not render the chart, or the API server refuses what it makes.
-    pub async fn apply_permissions_of_chart(&self, namespace: &str) -> Result<(), Error> {
-        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/chart");
+    /// When it cannot be run or ends with an error, which then holds what it said.
+    pub async fn helm(&self, arguments: &[&str]) -> Result<String, Error> {
         let output = Command::new(self.programs().path("helm"))
-            .args(["template", "ringfence", "--namespace", namespace])
-            .arg(chart)
+            .args(arguments)
+            .env("KUBECONFIG", self.kubeconfig())
+            .env("HELM_CACHE_HOME", self.folder().path().join("helm"))
             .stdin(Stdio::null())
+            .kill_on_drop(true)
             .output()
             .await
             .map_err(|source| Error::Spawn {
@@ -40,12 +44,24 @@ impl ControlPlane {
         if !output.status.success() {
             return Err(Error::Command {
                 program: "helm",
-                arguments: "template".to_owned(),
+                arguments: arguments.join(" "),
                 status: output.status,
                 stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
             });
         }
-        let rendered = String::from_utf8_lossy(&output.stdout);
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Applies the accounts, roles and admission policies of `deploy/chart`, as `helm install` with its
+    /// ordinary values would, for a release in a namespace that exists. Then
+    /// [`Self::kubeconfig_for_service_account`] gives exactly what the operator's or a host's Pod has.
+    ///
+    /// # Errors
+    /// When Helm does not render the chart, or the API server refuses what it makes.
+    pub async fn apply_permissions_of_chart(&self, namespace: &str) -> Result<(), Error> {
+        let chart = chart().display().to_string();
+        let template = ["template", "ringfence", "--namespace", namespace, &chart];
+        let rendered = self.helm(&template).await?;
         let permissions: Vec<&str> = rendered
             .split("\n---\n")
             .filter(|one| is_kept(one))

@@ -32,6 +32,7 @@ mod process;
 mod programs;
 mod tar;
 
+pub use chart::chart;
 pub use control_plane::{ControlPlane, Settings, shared};
 pub use error::Error;
 pub use image::Image;

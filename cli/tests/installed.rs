@@ -1,0 +1,16 @@
+//! The chart on a real node: installed with Helm, operator and hosts as Pods from an image made here, called through
+//! the Service, upgraded under load, and removed. `make test-cluster` runs it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what it expects by failing"
+)]
+
+#[path = "installed/fixture.rs"]
+mod fixture;
+#[path = "installed/lifecycle.rs"]
+mod lifecycle;
+#[path = "installed/load.rs"]
+mod load;
+#[path = "installed/readme.rs"]
+mod readme;
