@@ -35,8 +35,8 @@ const BACKLOG: usize = 4_096;
 pub enum Seen {
     /// Something changed.
     Change(Change),
-    /// A host's Lease was renewed; how long it holds from now.
-    Renewed(Name, Duration),
+    /// A host's Lease, its version, and how long it holds from its renewal.
+    Lease(Name, String, Duration),
     /// A host's Lease is gone.
     LeaseGone(Name),
     /// A watch has told everything that was there when it started.
@@ -139,9 +139,10 @@ fn access_of<K: Resource<DynamicType = ()>>(object: &K) -> Option<TenantName> {
 
 fn renewed(lease: Lease) -> Option<Seen> {
     let name = name(&lease)?;
+    let version = lease.metadata.resource_version?;
     let seconds = lease.spec?.lease_duration_seconds?;
     let lasts = Duration::from_secs(u64::try_from(seconds).ok()?);
-    Some(Seen::Renewed(name, lasts))
+    Some(Seen::Lease(name, version, lasts))
 }
 
 fn name<K: Resource<DynamicType = ()>>(object: &K) -> Option<Name> {
@@ -303,13 +304,14 @@ mod tests {
 
     fn tell(known: &mut Known, event: Event<ConfigMap>) -> Vec<String> {
         let gone = |object: &ConfigMap| name(object).map(Seen::LeaseGone);
-        let there =
-            |object: ConfigMap| name(&object).map(|name| Seen::Renewed(name, Duration::ZERO));
+        let there = |object: ConfigMap| {
+            name(&object).map(|name| Seen::Lease(name, String::new(), Duration::ZERO))
+        };
         let mut told: Vec<String> = known
             .tell(event, there, gone)
             .into_iter()
             .map(|seen| match seen {
-                Seen::Renewed(name, _) => format!("+{name}"),
+                Seen::Lease(name, ..) => format!("+{name}"),
                 Seen::LeaseGone(name) => format!("-{name}"),
                 Seen::Listed => "listed".to_owned(),
                 Seen::Change(_) => "change".to_owned(),

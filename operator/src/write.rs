@@ -209,11 +209,33 @@ impl Writer {
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
         S: Serialize + Sync,
     {
-        let applied = json!({
+        self.status_of(api, kind, name, None, status).await
+    }
+
+    /// The same, provided that the object is still the version that was seen.
+    ///
+    /// # Errors
+    /// Somebody else has changed the object (409), or as [`Self::status`].
+    pub async fn status_of<K, S>(
+        &self,
+        api: &Api<K>,
+        kind: &str,
+        name: &str,
+        seen: Option<&str>,
+        status: &S,
+    ) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+        S: Serialize + Sync,
+    {
+        let mut applied = json!({
             "apiVersion": API_VERSION, "kind": kind,
             "metadata": {"name": name},
             "status": status,
         });
+        if let Some(seen) = seen {
+            applied["metadata"]["resourceVersion"] = seen.into();
+        }
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(&applied);
         let action = format!("write the status of {kind} {name}");

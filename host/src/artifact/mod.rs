@@ -291,6 +291,65 @@ impl Artifacts {
         Ok(documents.manifest_digest)
     }
 
+    /// Makes sure that the tenant has the component `digest`, which `image` meant when somebody looked: the
+    /// component itself is asked for, whatever the image means by now.
+    ///
+    /// # Errors
+    /// The registry has it no longer, fails or may not be used; or the component is refused.
+    pub async fn fetch(
+        &self,
+        tenant: &TenantName,
+        image: &str,
+        digest: &Digest,
+        auth: Option<RegistryAuth>,
+    ) -> Result<(), ArtifactError> {
+        let inner = &self.0;
+        if inner.store.get(tenant, digest).is_some() {
+            return Ok(());
+        }
+        let mut session = oci::Session::new(&inner.registries, image, auth)?;
+        let fetch = async {
+            let upload = Upload::new(session.component(digest).await?).with_digest(*digest);
+            self.put(tenant, upload).await
+        };
+        tokio::time::timeout(REGISTRY_WALL + COMPILE_WALL, fetch)
+            .await
+            .map_err(|_| late(image))?
+            .map(drop)
+    }
+
+    /// What an image means now, by the registry and not by what was pulled before; the tenant has it then.
+    ///
+    /// # Errors
+    /// As [`Self::pull`].
+    pub async fn current(
+        &self,
+        tenant: &TenantName,
+        image: &str,
+        auth: Option<RegistryAuth>,
+    ) -> Result<Digest, ArtifactError> {
+        let inner = &self.0;
+        let mut session = oci::Session::new(&inner.registries, image, auth.clone())?;
+        let meaning = tokio::time::timeout(REGISTRY_WALL, session.meaning());
+        let (manifest, digest) = meaning.await.map_err(|_| late(image))??;
+        if inner.store.get(tenant, &digest).is_none() {
+            return Ok(self.pull(tenant, image, auth).await?.meta.digest);
+        }
+        let pin = ImagePin {
+            tenant: tenant.clone(),
+            image: image.to_owned(),
+            manifest,
+        };
+        self.blocking(move |inner| inner.store.pin(pin, &digest))
+            .await??;
+        Ok(digest)
+    }
+
+    /// Components that can be run without compiling, whoever has them, the newest first.
+    pub fn newest(&self, most: usize) -> Vec<Digest> {
+        self.0.store.newest(most)
+    }
+
     /// The tenant's artifacts, newest first.
     pub fn list(&self, tenant: &TenantName) -> Vec<ArtifactMeta> {
         self.0.store.list(tenant)

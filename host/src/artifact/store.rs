@@ -214,6 +214,19 @@ impl Store {
         self.index.lock().keys().copied().collect()
     }
 
+    /// Stored digests, the newest first, not more than `most`.
+    pub(super) fn newest(&self, most: usize) -> Vec<Digest> {
+        let index = self.index.lock();
+        let metas = index.values().map(|entry| &entry.meta);
+        let mut all: Vec<_> = metas.map(|meta| (meta.created_ms, meta.digest)).collect();
+        drop(index);
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all.into_iter()
+            .take(most)
+            .map(|(_, digest)| digest)
+            .collect()
+    }
+
     /// What the tenant may see of it.
     pub(super) fn get(&self, tenant: &TenantName, digest: &Digest) -> Option<ArtifactMeta> {
         let index = self.index.lock();

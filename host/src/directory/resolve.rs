@@ -147,17 +147,17 @@ impl Resolver {
         if digest != pinned.digest {
             let show = |digest: Option<Digest>| digest.map_or("none".into(), |d| d.to_string());
             let message = format!(
-                "its image means {} now and it is pinned to {}: apply the resource again, or name the \
-                 image by digest",
+                "it names {} and is pinned to {}: is the operator of another version?",
                 show(digest),
                 show(pinned.digest)
             );
-            return Err(Unresolved::new("ImageMoved", "spec.component", message));
+            return Err(Unresolved::new("WrongPin", "spec.component", message));
         }
         Ok(Arc::new(instance))
     }
 
-    /// Finds the component of a resource and what it asks for.
+    /// Finds the component of a resource and what it asks for. A tag means what the registry says now: all
+    /// hosts have to find the same.
     ///
     /// # Errors
     /// It cannot be had, or is refused.
@@ -166,7 +166,14 @@ impl Resolver {
         tenant: &TenantName,
         source: &ArtifactSource,
     ) -> Result<(Digest, Arc<Inspection>), Unresolved> {
-        self.component(tenant, source, None).await
+        let digest = match source {
+            ArtifactSource::Image(image) if !image.contains('@') => {
+                let current = self.artifacts.current(tenant, image, None).await;
+                current.map_err(missing)?
+            }
+            source => return self.component(tenant, source, None).await,
+        };
+        Ok((digest, self.inspection(&digest).await?))
     }
 
     /// Makes of a model what can be asked.
@@ -305,8 +312,14 @@ impl Resolver {
         source: &ArtifactSource,
         pinned: Option<Digest>,
     ) -> Result<(Digest, Arc<Inspection>), Unresolved> {
-        let digest = match pinned {
-            Some(digest) if self.artifacts.get(tenant, &digest).is_some() => digest,
+        let digest = match (pinned, source) {
+            (Some(digest), _) if self.artifacts.get(tenant, &digest).is_some() => digest,
+            // The image may mean another one by now.
+            (Some(digest), ArtifactSource::Image(image)) => {
+                let fetched = self.artifacts.fetch(tenant, image, &digest, None).await;
+                fetched.map_err(missing)?;
+                digest
+            }
             _ => self
                 .artifacts
                 .resolve(tenant, source, None)

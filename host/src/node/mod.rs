@@ -4,11 +4,13 @@
 
 mod certificate;
 mod instances;
+pub mod memory;
 mod models;
 mod register;
 mod report;
 pub mod runs;
 mod secrets;
+pub mod state;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -137,11 +139,12 @@ impl Node {
         let gateway = Gateway::new(base.host, base.binding, settings, rest);
         let address = gateway.address();
         let runs = runs::Runs::open(shared.clone(), address, base.data.path())?;
-        register::register(&shared, address, runs.journal_id())
+        let state = register::register(&shared, address, runs.journal_id())
             .await
             .map_err(|error| NodeError::Join(Box::new(error)))?;
         let mut tasks = JoinSet::new();
         tasks.spawn(register::renew(shared.clone()));
+        tasks.spawn(state::follow(shared.clone(), state));
         tasks.spawn(certificate::keep(shared.clone()));
         tasks.spawn(models::follow(shared.clone()));
         tasks.spawn(instances::follow(shared.clone()));

@@ -8,9 +8,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use ringfence_api::{API_VERSION, HOST_LEASE_LABEL, Host, Instance, condition};
+use ringfence_api::{API_VERSION, HOST_LEASE_LABEL, Host, Instance};
 use serde_json::json;
 
+use super::state::State;
 use super::{FIELD_MANAGER, Shared};
 
 /// How long a Lease holds after its last renewal: after that the host counts as lost.
@@ -31,29 +32,12 @@ pub(super) async fn register(
     shared: &Shared,
     address: SocketAddr,
     journal: &str,
-) -> kube::Result<()> {
+) -> kube::Result<State> {
     renewal(shared).await?;
     spec(shared, false).await?;
-    let member = &shared.membership;
-    let status = json!({
-        "apiVersion": API_VERSION, "kind": "Host", "metadata": {"name": member.name},
-        "status": {
-            "address": address.to_string(),
-            "journal": journal,
-            "allocatable": member.allocatable,
-            "version": env!("CARGO_PKG_VERSION"),
-            "conditions": [{
-                "type": condition::READY, "status": "True", "reason": "HostReady",
-                "message": "it takes instances",
-                "lastTransitionTime": Timestamp::now().to_string(),
-            }],
-        },
-    });
-    let hosts: Api<Host> = Api::namespaced(shared.client.clone(), &member.namespace);
-    hosts
-        .patch_status(member.name.as_str(), &apply(), &Patch::Apply(&status))
-        .await?;
-    Ok(())
+    let mut state = State::new(address, journal);
+    state.tell(shared).await?;
+    Ok(state)
 }
 
 async fn spec(shared: &Shared, draining: bool) -> kube::Result<()> {

@@ -18,6 +18,7 @@ use crate::test;
 pub(crate) fn add(tests: &mut Vec<Trial>) {
     tests.extend([
         test("what_is_pushed_can_be_pulled_and_stays_pinned", round_trip),
+        test("a_tag_that_moved_is_no_hindrance", moved),
         test("images_that_are_no_components_are_refused", foreign),
         test("registries_need_credentials_and_permission", permission),
     ]);
@@ -188,6 +189,50 @@ async fn round_trip() {
         "{error:?}"
     );
     assert!(small.files().is_empty());
+}
+
+async fn moved() {
+    let registry = Registry::start("");
+    let image = registry.image("team/tool:1");
+    let sender = Fixture::new();
+    let (first, _) = pushed(&sender, 1, &image).await;
+    let early = Fixture::new();
+    let meaning = async |host: &Fixture| {
+        let tenant = tenant();
+        let current = host.artifacts.current(&tenant, &image, None);
+        current.await.unwrap()
+    };
+    assert_eq!(meaning(&early).await, first);
+    assert_eq!(early.artifacts.newest(10), [first]);
+
+    let (second, _) = pushed(&sender, 2, &image).await;
+    // Another host gets what the first one found, and the image's name is not bound to it.
+    let late = Fixture::new();
+    let fetch = async |digest: &Digest| {
+        let tenant = tenant();
+        late.artifacts.fetch(&tenant, &image, digest, None).await
+    };
+    fetch(&first).await.unwrap();
+    late.artifacts.prepare(&first).await.unwrap();
+    assert_eq!(late.artifacts.newest(10), [first]);
+    // Whoever looks now finds the new one, on every host.
+    assert_eq!(meaning(&late).await, second);
+    assert_eq!(meaning(&early).await, second);
+    assert_eq!(early.artifacts.newest(1), [second], "the newest");
+
+    let unknown = fetch(&Digest::of(b"nothing")).await.unwrap_err();
+    assert!(
+        matches!(unknown, ArtifactError::Oci(OciError::NotFound(_))),
+        "{unknown:?}"
+    );
+    // The registry is away: what is there is there, what is not is not, and nobody says something old.
+    drop(registry);
+    fetch(&first).await.unwrap();
+    let away = early.artifacts.current(&tenant(), &image, None).await;
+    assert!(
+        matches!(away, Err(ArtifactError::Oci(OciError::Unreachable { .. }))),
+        "{away:?}"
+    );
 }
 
 async fn foreign() {

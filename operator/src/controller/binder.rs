@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource as _;
 use kube::runtime::events::EventType;
+use parking_lot::Mutex;
 use ringfence_api::{Instance, Name, condition};
 use serde_json::json;
 use tokio::time::Instant;
@@ -48,8 +49,13 @@ pub(super) async fn run(operator: Operator) {
             operator.metrics.unplaced(index.unplaced.len());
             steps
         };
+        let moved = Mutex::new(Vec::new());
         futures::stream::iter(steps)
-            .for_each_concurrent(WRITES, |(key, step)| follow(&operator, key, step))
+            .for_each_concurrent(WRITES, |(key, step)| follow(&operator, key, step, &moved))
+            .await;
+        // Nobody runs sooner for it, so it comes last.
+        futures::stream::iter(moved.into_inner())
+            .for_each_concurrent(WRITES, |instance| withdraw(&operator, instance))
             .await;
         let again = binder.again();
         tokio::select! {
@@ -153,11 +159,11 @@ impl Binder {
     }
 }
 
-async fn follow(operator: &Operator, key: InstanceKey, step: Step) {
+async fn follow(operator: &Operator, key: InstanceKey, step: Step, moved: &Mutex<Vec<Instance>>) {
     let instance = operator.index.lock().instance(&key).cloned();
     let Some(instance) = instance else { return };
     let done = match step {
-        Step::Bind(host) => bind(operator, &key, &instance, &host).await,
+        Step::Bind(host) => bind(operator, &key, &instance, &host, moved).await,
         Step::Preempt(host, victims) => preempt(operator, &key, &host, &victims).await,
         Step::Stay(verdict) => say(operator, &key, &instance, verdict).await,
     };
@@ -171,6 +177,7 @@ async fn bind(
     key: &InstanceKey,
     instance: &Instance,
     host: &Name,
+    moved: &Mutex<Vec<Instance>>,
 ) -> Result<(), Error> {
     let version = instance.metadata.resource_version.as_deref();
     match operator.writer.bind(key, host, version).await {
@@ -181,7 +188,10 @@ async fn bind(
             if find(&conditions, condition::SCHEDULED).is_some() {
                 let message = format!("it is bound to the host {host}");
                 let verdict = Verdict::yes(condition::SCHEDULED, "Scheduled", message);
-                say(operator, key, &bound, verdict).await?;
+                return say(operator, key, &bound, verdict).await;
+            }
+            if find(&conditions, condition::READY).is_some() {
+                moved.lock().push(bound);
             }
             Ok(())
         }
@@ -193,6 +203,34 @@ async fn bind(
             tokio::time::sleep(crate::queue::FIRST_RETRY).await;
             operator.placing.notify_one();
             Err(error)
+        }
+    }
+}
+
+/// Takes back what the host said where an instance was before: it is ready where it is now when that host
+/// says so, which it may have done already.
+async fn withdraw(operator: &Operator, instance: Instance) {
+    let (Some(key), Some(host)) = (InstanceKey::of(&instance), &instance.spec.host_name) else {
+        return;
+    };
+    let message = format!("it was moved, and is being prepared on the host {host}");
+    let verdict = Verdict::no(condition::READY, "Moved", message);
+    let generation = instance.metadata.generation;
+    let condition = verdict.since(conditions(&instance), generation, Timestamp::now());
+    let api = operator.writer.namespaced::<Instance>(key.tenant.as_str());
+    let seen = instance.metadata.resource_version.as_deref();
+    let status = json!({"conditions": [condition]});
+    let written = operator
+        .writer
+        .status_of(&api, "Instance", &key.name, seen, &status)
+        .await;
+    match written {
+        Ok(Some(written)) => operator.learn(Change::Instance(written.into())),
+        Ok(None) => {}
+        // The host was faster.
+        Err(error) if error.code() == Some(409) => {}
+        Err(error) => {
+            tracing::warn!(instance = %key, error = %chain(&error), "it looks ready until its host speaks");
         }
     }
 }

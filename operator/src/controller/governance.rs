@@ -11,11 +11,14 @@ use ringfence_api::{
 use serde_json::json;
 
 use super::{Governed, Operator, secrets};
-use crate::condition::{Verdict, holds};
+use crate::condition::{Verdict, find, holds};
 use crate::error::Error;
 use crate::index::Change;
 use crate::invalid::invalid;
 use crate::watch::chain;
+
+/// The reason of a host that is lost.
+const LOST: &str = "LeaseExpired";
 
 pub(super) async fn run(operator: Operator) {
     loop {
@@ -173,20 +176,26 @@ fn refused(model: &Model, ceilings: &[(Name, Arc<Ceiling>)]) -> Option<String> {
     (!told.is_empty()).then(|| format!("not allowed: {}", told.join(", ")))
 }
 
-/// A host that is lost cannot say so itself.
+/// A host that is lost cannot say so itself; and one that is back does not know that it was said.
 async fn host(operator: &Operator, name: &Name) -> Result<(), Error> {
     let Some(view) = operator.index.lock().host(name) else {
         return Ok(());
     };
     let HostStatus { conditions, .. } = view.host.status.clone().unwrap_or_default();
-    if view.alive || !holds(&conditions, condition::READY) {
-        return Ok(());
-    }
-    let verdict = Verdict::unknown(
-        condition::READY,
-        "LeaseExpired",
-        "the host has not renewed its lease: it is down, or cannot reach the API server",
-    );
+    let lost = find(&conditions, condition::READY).is_some_and(|said| said.reason == LOST);
+    let verdict = match view.alive {
+        false if holds(&conditions, condition::READY) => Verdict::unknown(
+            condition::READY,
+            LOST,
+            "the host has not renewed its lease: it is down, or cannot reach the API server",
+        ),
+        true if lost => Verdict::yes(
+            condition::READY,
+            "LeaseRenewed",
+            "it takes instances: it renews its lease again",
+        ),
+        _ => return Ok(()),
+    };
     let condition = verdict.since(&conditions, view.host.metadata.generation, Timestamp::now());
     let namespace = view.host.metadata.namespace.as_deref().unwrap_or_default();
     let api = operator.writer.namespaced::<Host>(namespace);

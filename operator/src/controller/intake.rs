@@ -33,9 +33,9 @@ pub(super) async fn run(
         };
         match told {
             Seen::Change(change) => operator.learn(change),
-            Seen::Renewed(host, lasts) => {
-                if liveness.renewed(host.clone(), lasts, Instant::now()) {
-                    tracing::info!(%host, "the host is back");
+            Seen::Lease(host, version, lasts) => {
+                if liveness.seen(host.clone(), &version, lasts, Instant::now()) {
+                    tracing::info!(%host, "the host renews its lease");
                     alive(&operator, host, true);
                 }
             }

@@ -119,6 +119,26 @@ impl Session {
         })
     }
 
+    /// What the image means: its manifest and its component.
+    pub(in crate::artifact) async fn meaning(&mut self) -> Result<(Digest, Digest), OciError> {
+        let (manifest, pinned) = self.manifest().await?;
+        let wanted = wanted(&manifest).map_err(|reason| self.format(reason))?;
+        Ok((pinned, wanted.layer.0))
+    }
+
+    /// Starts the download of a component of the image's repository. Who reads it checks the digest.
+    pub(in crate::artifact) async fn component(
+        &mut self,
+        digest: &Digest,
+    ) -> Result<impl AsyncRead + Send + 'static, OciError> {
+        let response = self.blob(digest).await.map_err(|error| match error {
+            OciError::NotFound(image) => OciError::NotFound(format!("{digest} of {image}")),
+            other => other,
+        })?;
+        let stream = response.bytes_stream().map_err(io::Error::other);
+        Ok(StreamReader::new(Box::pin(stream)))
+    }
+
     async fn manifest(&mut self) -> Result<(Vec<u8>, Digest), OciError> {
         let name = self
             .image
