@@ -8,6 +8,7 @@
 )]
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -16,6 +17,10 @@ use ringfence_operator::metrics::Metrics;
 use ringfence_operator::run::{Settings, run};
 use ringfence_test_cluster::ControlPlane;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+#[path = "node/faults.rs"]
+mod faults;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
 const SYSTEM: &str = "ringfence-system";
@@ -65,12 +70,19 @@ spec:
 struct Host {
     process: Child,
     url: String,
-    _data: tempfile::TempDir,
+    _data: Option<tempfile::TempDir>,
 }
 
 impl Host {
     fn start(cluster: &ControlPlane, name: &str) -> Self {
         let data = tempfile::tempdir().unwrap();
+        let mut host = Self::start_in(cluster, name, data.path());
+        host._data = Some(data);
+        host
+    }
+
+    /// One that keeps its state in a folder that outlives it.
+    fn start_in(cluster: &ControlPlane, name: &str, data: &Path) -> Self {
         let mut process = Command::new(BINARY)
             .args([
                 "host",
@@ -82,7 +94,7 @@ impl Host {
                 "16",
             ])
             .arg("--data-dir")
-            .arg(data.path())
+            .arg(data)
             .env("KUBECONFIG", cluster.kubeconfig())
             .stdout(Stdio::piped())
             .spawn()
@@ -97,7 +109,7 @@ impl Host {
         Self {
             process,
             url: line.trim().to_owned(),
-            _data: data,
+            _data: None,
         }
     }
 
@@ -195,8 +207,11 @@ async fn host_of(cluster: &ControlPlane, agent: &str) -> String {
         .unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn agents_are_served_where_they_are_placed_and_move_when_a_host_leaves() {
+/// A control plane of its own with an operator.
+async fn operated() -> (
+    ControlPlane,
+    JoinHandle<Result<(), ringfence_operator::error::Error>>,
+) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cluster = ControlPlane::start().await.unwrap();
     cluster
@@ -233,7 +248,12 @@ async fn agents_are_served_where_they_are_placed_and_move_when_a_host_leaves() {
         Metrics::default(),
         std::future::pending(),
     ));
+    (cluster, operator)
+}
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_are_served_where_they_are_placed_and_move_when_a_host_leaves() {
+    let (cluster, operator) = operated().await;
     let mut first = Host::start(&cluster, "first");
     cluster.apply(DESK).await.unwrap();
     for what in ["agent/scribe", "agent/writer", "tool/scribe"] {
