@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt as _};
 use ringfence_api::{Instance, condition};
 
 use super::world::{World, within};
-use super::{PATIENCE, Ready, SETTING, make};
+use super::{PATIENCE, ROOM, Ready, SETTING, make};
 use crate::report::{Goal, Measurement};
 use crate::setting::Setting;
 
@@ -27,18 +27,10 @@ pub(crate) fn measure(setting: &Setting) -> Result<Vec<Measurement>> {
     let elapsed = within(async {
         let world = World::new(setting).await?;
         let _operator = world.operator("operator").await?;
-        let lost = world.host(
-            "h-lost",
-            None,
-            &["--memory-bytes", "8796093022208", "--cpu-millis", "4000000"],
-        )?;
+        let lost = world.host("h-lost", None, ROOM)?;
         make(&world.client, INSTANCES).await?;
         Ready::watch(&world.client).all(INSTANCES).await?;
-        let _stays = world.host(
-            "h-stays",
-            None,
-            &["--memory-bytes", "8796093022208", "--cpu-millis", "4000000"],
-        )?;
+        let _stays = world.host("h-stays", None, ROOM)?;
         let all: Api<Instance> = Api::all(world.client.clone());
         let mut events = watcher(all, Config::default()).default_backoff().boxed();
         let mut there: HashMap<String, bool> = HashMap::new();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::world::{World, within};
-use super::{CLIENTS, Ready, SETTING, make};
+use super::{CLIENTS, ROOM, Ready, SETTING, make};
 use crate::report::{Goal, Measurement};
 use crate::setting::Setting;
 use crate::stats::count;
@@ -22,11 +22,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Vec<Measurement>> {
     within(async {
         let world = World::new(setting).await?;
         let operator = world.operator("first").await?;
-        let room = ["--memory-bytes", "8796093022208", "--cpu-millis", "4000000"];
-        let _hosts = [
-            world.host("h1", None, &room)?,
-            world.host("h2", None, &room)?,
-        ];
+        let _hosts = [world.host("h1", None, ROOM)?, world.host("h2", None, ROOM)?];
         let mut ready = Ready::watch(&world.client);
         let (requests, empty) = (world.requests().await?, operator.resident()?);
         let began = Instant::now();

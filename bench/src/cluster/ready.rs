@@ -8,7 +8,7 @@ use kube::api::PostParams;
 use ringfence_api::Agent;
 
 use super::world::{World, within};
-use super::{Ready, SETTING, chat};
+use super::{ROOM, Ready, SETTING, chat};
 use crate::report::{Goal, Measurement};
 use crate::setting::Setting;
 use crate::stats::{millis, percentile};
@@ -24,7 +24,7 @@ pub(crate) fn measure(setting: &Setting) -> Result<Vec<Measurement>> {
     let times = within(async {
         let world = World::new(setting).await?;
         let _operator = world.operator("operator").await?;
-        let _host = world.host("h1", None, &[])?;
+        let _host = world.host("h1", None, ROOM)?;
         let agents: Api<Agent> = Api::default_namespaced(world.client.clone());
         let mut ready = Ready::watch(&world.client);
         let mut times = Vec::new();
