@@ -79,7 +79,7 @@ pub struct HostStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Where other hosts and the gateway's clients reach it, `IP:PORT`.
+    /// Where clients reach it, `IP:PORT`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// The journal in which it notes the runs that it begins. Another one, another host: what was bound to
@@ -87,6 +87,9 @@ pub struct HostStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub journal: Option<String>,
+    /// Where other hosts send calls to, `IP:PORT`; none where it takes none of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer_address: Option<String>,
     /// What instances may use of it.
     #[serde(default)]
     pub allocatable: Resources,

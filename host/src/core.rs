@@ -1,11 +1,12 @@
 //! What all calls of a host share.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ringfence_api::TenantName;
 use tokio_util::task::AbortOnDropHandle;
 use tower::ServiceExt as _;
 use tracing::Instrument as _;
@@ -15,9 +16,11 @@ use crate::directory::Directory;
 use crate::egress::Egress;
 use crate::error::CallError;
 use crate::mediation::{Call, CallContext, CallService, Reply, Request};
+use crate::message::Message;
+use crate::peer::Router;
 use crate::record::{LogLine, Records};
 use crate::sandbox::{Capture, Guest, Sandboxes};
-use crate::session::Sessions;
+use crate::session::{SessionKey, Sessions};
 use crate::telemetry::Metrics;
 
 /// The parts of a host that calls need.
@@ -30,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) sandboxes: Sandboxes,
     pub(crate) sessions: Sessions,
     pub(crate) stack: CallService,
+    /// The way to other hosts; none outside of a cluster.
+    pub(crate) router: Arc<OnceLock<Arc<Router>>>,
 }
 
 /// A call that runs beside its caller. It is aborted when this is dropped.
@@ -56,14 +61,56 @@ impl Core {
         context: CallContext,
         request: Request,
     ) -> Result<Reply, CallError> {
-        self.stack.clone().oneshot(Call { context, request }).await
+        self.stack
+            .clone()
+            .oneshot(Call::new(context, request))
+            .await
     }
 
     /// As [`Core::call`], in a task of its own: a guest that calls must not be charged with the
     /// processor time of the guest that it calls, nor fall with it. The trace goes on there.
     pub(crate) fn spawn(&self, context: CallContext, request: Request) -> Effect {
-        let call = self.stack.clone().oneshot(Call { context, request });
+        let call = self.stack.clone().oneshot(Call::new(context, request));
         Effect(AbortOnDropHandle::new(tokio::spawn(call.in_current_span())))
+    }
+
+    /// Makes sure that the directory tells what a tenant has on all hosts of the cluster. It waits for that
+    /// when it is the first to ask, but not for long.
+    pub(crate) async fn look(&self, tenant: &TenantName) {
+        if let Some(router) = self.router.get() {
+            router.look(tenant).await;
+        }
+    }
+
+    /// The newest messages of a conversation, oldest first, wherever it is kept.
+    ///
+    /// # Errors
+    /// `failed` when the database refuses, `unavailable` when the host that keeps it cannot be asked.
+    pub(crate) async fn history(
+        &self,
+        key: SessionKey,
+        most: u32,
+    ) -> Result<Vec<Message>, CallError> {
+        match self.router.get() {
+            Some(router) => router.history(&self.sessions, key, most).await,
+            None => self.sessions.history(key, most).await,
+        }
+    }
+
+    /// Adds messages to a conversation, wherever it is kept.
+    ///
+    /// # Errors
+    /// As [`Sessions::append`], and `unavailable` or `unknown-outcome` when the host that keeps it cannot be
+    /// asked.
+    pub(crate) async fn append(
+        &self,
+        key: SessionKey,
+        messages: Vec<Message>,
+    ) -> Result<(), CallError> {
+        match self.router.get() {
+            Some(router) => router.append(&self.sessions, key, messages).await,
+            None => self.sessions.append(key, messages).await,
+        }
     }
 
     /// Notes what a sandbox left behind.

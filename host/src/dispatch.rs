@@ -7,7 +7,7 @@ use std::time::Instant;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http_body_util::BodyExt as _;
-use ringfence_api::{FunctionName, Name};
+use ringfence_api::FunctionName;
 use serde_json::{Map, Value};
 use tower::Service;
 
@@ -58,20 +58,26 @@ impl Service<Call> for Dispatch {
 /// Each kind of call is a future of its own: one for all would be as large as the largest, a connection
 /// to the outside, and be moved whole for every function call.
 fn dispatch(core: Arc<Core>, call: Call) -> BoxFuture<'static, Result<Reply, CallError>> {
-    let Call { context, request } = call;
+    let Call {
+        context,
+        request,
+        callee,
+    } = call;
+    let callee =
+        move || callee.ok_or_else(|| CallError::Failed("the call was not routed".to_owned()));
     match request {
         Request::Function {
-            tool,
             function,
             arguments,
+            ..
         } => async move {
-            call_function(&core, context, &tool, &function, arguments)
+            call_function(&core, context, callee()?, &function, arguments)
                 .await
                 .map(Reply::Function)
         }
         .boxed(),
-        Request::Agent { agent, messages } => async move {
-            call_agent(&core, context, &agent, messages)
+        Request::Agent { messages, .. } => async move {
+            call_agent(&core, context, callee()?, messages)
                 .await
                 .map(Reply::Agent)
         }
@@ -100,8 +106,8 @@ fn dispatch(core: Arc<Core>, call: Call) -> BoxFuture<'static, Result<Reply, Cal
         Request::Outgoing(request) => {
             async move { outgoing(&core, &context, request).await.map(Reply::Http) }.boxed()
         }
-        Request::Incoming { tool, request } => async move {
-            incoming(&core, context, &tool, request)
+        Request::Incoming { request, .. } => async move {
+            incoming(&core, context, callee()?, request)
                 .await
                 .map(Reply::Http)
         }
@@ -112,11 +118,10 @@ fn dispatch(core: Arc<Core>, call: Call) -> BoxFuture<'static, Result<Reply, Cal
 async fn call_function(
     core: &Arc<Core>,
     context: CallContext,
-    tool: &Name,
+    instance: Arc<Instance>,
     function: &FunctionName,
     arguments: Map<String, Value>,
 ) -> Result<FunctionResult, CallError> {
-    let instance = core.directory.tool_of(&context.tenant, tool, context.run)?;
     check_input(&instance, size::object(&arguments))?;
     match &instance.provider {
         Provider::Component { digest, .. } => {
@@ -127,6 +132,7 @@ async fn call_function(
         }
         Provider::Mcp(server) => {
             let bounded = context.within(&instance);
+            bounded.begin();
             // Boxed, so that calls of components do not carry room for it.
             let result = bounded
                 .bound(server.call(function.as_str(), arguments).boxed())
@@ -136,6 +142,7 @@ async fn call_function(
         }
         Provider::Agent(agent) => {
             let message = ask(function, arguments)?;
+            context.begin();
             // The tool is the principal of the call that it makes: its instance grants this one agent.
             let caller = Principal::instance(instance.clone(), context.caller.clone());
             let mut nested = context.nested(caller);
@@ -168,15 +175,13 @@ fn ask(function: &FunctionName, arguments: Map<String, Value>) -> Result<String,
 async fn call_agent(
     core: &Arc<Core>,
     context: CallContext,
-    agent: &Name,
+    instance: Arc<Instance>,
     messages: Vec<Message>,
 ) -> Result<AgentReply, CallError> {
-    let instance = core
-        .directory
-        .agent_of(&context.tenant, agent, context.run)?;
     check_input(&instance, messages.iter().map(Message::size).sum())?;
     let Provider::Component { digest, .. } = &instance.provider else {
-        return Err(CallError::Failed(format!("agent {agent} has no component")));
+        let name = &instance.name;
+        return Err(CallError::Failed(format!("agent {name} has no component")));
     };
     let context = context.within(&instance);
     let content = core
@@ -227,13 +232,13 @@ async fn outgoing(
 async fn incoming(
     core: &Arc<Core>,
     context: CallContext,
-    tool: &Name,
+    instance: Arc<Instance>,
     request: http::Request<Body>,
 ) -> Result<http::Response<Body>, CallError> {
-    let instance = core.directory.tool_of(&context.tenant, tool, context.run)?;
     let Provider::Component { digest, .. } = &instance.provider else {
+        let name = &instance.name;
         return Err(CallError::NotFound(format!(
-            "tool {tool} does not serve HTTP"
+            "tool {name} does not serve HTTP"
         )));
     };
     let most = instance.limits.input_bytes;

@@ -1,9 +1,10 @@
 //! The host: everything behind one handle.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use ringfence_api::{Kind, Name, TenantName};
 use tokio_util::sync::CancellationToken;
 
 use crate::artifact::Artifacts;
@@ -15,6 +16,7 @@ use crate::egress::Egress;
 use crate::engine::Engine;
 use crate::error::CallError;
 use crate::mediation::{self, CallContext, Reply, Request, Stages};
+use crate::peer::Router;
 use crate::record::{RecordError, Records};
 use crate::sandbox::Sandboxes;
 use crate::session::{SessionError, Sessions};
@@ -78,6 +80,7 @@ impl Host {
             Sandboxes::new(parts.engine, parts.artifacts.clone(), parts.metrics.clone())
                 .map_err(|error| StartError::Link(error.into()))?;
         let directory = Arc::new(Directory::default());
+        let router = Arc::new(OnceLock::new());
         let core = Arc::new_cyclic(|core| Core {
             stack: mediation::build(
                 Dispatch::new(core.clone()),
@@ -85,7 +88,9 @@ impl Host {
                 directory.clone(),
                 records.clone(),
                 parts.metrics.clone(),
+                router.clone(),
             ),
+            router,
             artifacts: parts.artifacts,
             directory,
             egress: parts.egress,
@@ -107,6 +112,43 @@ impl Host {
     /// Any [`CallError`].
     pub async fn call(&self, context: CallContext, request: Request) -> Result<Reply, CallError> {
         self.core.call(context, request).await
+    }
+
+    /// Makes sure that the directory tells what a tenant has on all hosts of the cluster. It waits for that
+    /// when it is the first to ask, but not for long.
+    pub(crate) async fn look(&self, tenant: &TenantName) {
+        self.core.look(tenant).await;
+    }
+
+    /// Whether a tenant has an agent, on this host or another.
+    pub(crate) async fn has_agent(&self, tenant: &TenantName, name: &Name) -> bool {
+        if self
+            .directory()
+            .instance(tenant, Kind::Agent, name)
+            .is_some()
+        {
+            return true;
+        }
+        match self.core.router.get() {
+            Some(router) => router.has(tenant, Kind::Agent, name).await,
+            None => false,
+        }
+    }
+
+    /// Sends calls to other hosts from now on, where their targets run there.
+    pub(crate) fn route_by(&self, router: Arc<Router>) {
+        // There is one for as long as the host lives.
+        drop(self.core.router.set(router));
+    }
+
+    /// The way to other hosts; none outside of a cluster.
+    pub(crate) fn router(&self) -> Option<&Arc<Router>> {
+        self.core.router.get()
+    }
+
+    /// The inside.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// What each tenant has.

@@ -36,6 +36,10 @@ pub mod name {
     pub const CONCURRENCY: &str = "concurrency";
     /// Calls of one tenant at the same time.
     pub const TENANT_CONCURRENCY: &str = "tenant-concurrency";
+    /// Calls of one tenant that one host has sent to others.
+    pub const ROUTED_CONCURRENCY: &str = "routed-concurrency";
+    /// Bytes of one message between hosts, as JSON.
+    pub const PEER_MESSAGE_BYTES: &str = "peer-message-bytes";
     /// Requests of one `call-all`.
     pub const FAN_OUT: &str = "fan-out";
     /// Open model streams and outgoing bodies of one sandbox.
@@ -296,6 +300,8 @@ mod tests {
             fixed(name::FAN_OUT, FAN_OUT),
             fixed(name::OPEN_STREAMS, OPEN_STREAMS),
             fixed(name::OUTPUT_EVENTS, OUTPUT_EVENTS),
+            fixed(name::ROUTED_CONCURRENCY, crate::peer::ROUTED_CONCURRENCY),
+            fixed(name::PEER_MESSAGE_BYTES, crate::peer::MESSAGE_BYTES),
             fixed(
                 name::TENANT_CONCURRENCY,
                 crate::directory::TENANT_CONCURRENCY,

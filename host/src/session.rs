@@ -88,17 +88,36 @@ impl Sessions {
     /// `limit-exceeded` for a message over [`SESSION_MESSAGE_BYTES`]; `failed` when the database
     /// refuses.
     pub async fn append(&self, key: SessionKey, messages: Vec<Message>) -> Result<(), CallError> {
-        if messages
-            .iter()
-            .any(|message| message.size() > SESSION_MESSAGE_BYTES)
-        {
-            return Err(CallError::limit(
-                "session-message-bytes",
-                SESSION_MESSAGE_BYTES as u64,
-            ));
-        }
+        check(&messages)?;
         self.with(move |database| append(database, &key, &messages))
             .await
+    }
+
+    /// Takes a conversation over from another host. Where there is one of that name already, it stays.
+    ///
+    /// # Errors
+    /// As [`Sessions::append`].
+    pub(crate) async fn adopt(
+        &self,
+        key: SessionKey,
+        messages: Vec<Message>,
+    ) -> Result<(), CallError> {
+        check(&messages)?;
+        self.with(move |database| {
+            if history(database, &key, 1)?.is_empty() {
+                append(database, &key, &messages)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// The conversations that are kept.
+    ///
+    /// # Errors
+    /// `failed` when the database refuses.
+    pub(crate) async fn keys(&self) -> Result<Vec<SessionKey>, CallError> {
+        self.with(keys).await
     }
 
     async fn with<T: Send + 'static>(
@@ -123,6 +142,43 @@ impl Sessions {
 /// Whether a caller may name a session so.
 pub fn valid_session_name(name: &str) -> bool {
     (1..=SESSION_NAME_BYTES).contains(&name.len()) && name.chars().all(|c| !c.is_control())
+}
+
+fn check(messages: &[Message]) -> Result<(), CallError> {
+    if messages
+        .iter()
+        .any(|message| message.size() > SESSION_MESSAGE_BYTES)
+    {
+        return Err(CallError::limit(
+            "session-message-bytes",
+            SESSION_MESSAGE_BYTES as u64,
+        ));
+    }
+    Ok(())
+}
+
+fn keys(database: &mut Connection) -> rusqlite::Result<Vec<SessionKey>> {
+    let mut select = database.prepare_cached("SELECT tenant, agent, session FROM session")?;
+    let rows = select.query_map([], |row| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, String>(1)?,
+            row.get::<_, String>(2)?,
+        ))
+    })?;
+    let mut keys = Vec::new();
+    for row in rows {
+        let (tenant, agent, session) = row?;
+        // Names that this version does not allow belong to nobody who could ask.
+        if let (Ok(tenant), Ok(agent)) = (tenant.parse(), agent.parse()) {
+            keys.push(SessionKey {
+                tenant,
+                agent,
+                session: session.into(),
+            });
+        }
+    }
+    Ok(keys)
 }
 
 fn history(
@@ -235,6 +291,19 @@ mod tests {
             .collect();
         assert_eq!(texts, ["two", "three"]);
         assert!(sessions.history(key("b"), 2).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_conversation_is_taken_over_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let sessions = Sessions::open(&folder.path().join("s.sqlite")).unwrap();
+        for text in ["first", "second"] {
+            let said = vec![Message::text(Role::User, text)];
+            sessions.adopt(key("a"), said).await.unwrap();
+        }
+        let kept = sessions.history(key("a"), u32::MAX).await.unwrap();
+        assert_eq!(kept, [Message::text(Role::User, "first")]);
+        assert_eq!(sessions.keys().await.unwrap(), [key("a")]);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! `ringfence host`: a host as a node of a cluster.
 
 use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -47,6 +48,14 @@ pub struct HostArgs {
         value_parser = clap::builder::NonEmptyStringValueParser::new(),
     )]
     token_audiences: Vec<String>,
+    /// Address on which it takes calls of other hosts, for example 0.0.0.0:7071; without, it does only what
+    /// runs on it
+    #[arg(long, env = "RINGFENCE_PEER_LISTEN", value_name = "ADDRESS")]
+    peer_listen: Option<SocketAddr>,
+    /// Address under which others reach it, where it listens on all of its addresses; in a cluster, that of
+    /// its Pod
+    #[arg(long, env = "POD_IP", value_name = "IP")]
+    advertise: Option<IpAddr>,
     #[command(flatten)]
     serve: ServeArgs,
 }
@@ -92,6 +101,8 @@ pub async fn run(args: HostArgs, namespace: String) -> Result<()> {
             cpu_millis: args.cpu_millis,
             instances: args.instances,
         },
+        advertise: args.advertise,
+        peer_listen: args.peer_listen,
         owner,
         token_audiences: args
             .authenticate

@@ -16,13 +16,15 @@ impl Host for State {
         if let Err(error) = self.guest.check_granted("agents", any) {
             return Ok(Err(error.into()));
         }
+        self.guest.core.look(&self.guest.context.tenant).await;
         let view = self.guest.core.directory.view(&self.guest.context.tenant);
+        let agents = view.all_agents();
         let granted = self.guest.instance.grants.agents();
         Ok(Ok(granted
-            .filter_map(|name| view.agents.get(name))
-            .map(|agent| AgentInfo {
-                name: agent.name.to_string(),
-                description: agent.description.to_string(),
+            .filter_map(|name| agents.get_key_value(name))
+            .map(|(name, description)| AgentInfo {
+                name: name.to_string(),
+                description: description.to_string(),
             })
             .collect()))
     }

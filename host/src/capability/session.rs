@@ -26,7 +26,7 @@ impl Host for State {
             Ok(None) => return Ok(Ok(Vec::new())),
             Err(error) => return Ok(Err(error.into())),
         };
-        let history = self.guest.core.sessions.history(key, most).await;
+        let history = self.guest.core.history(key, most).await;
         Ok(history.map(all).map_err(Into::into))
     }
 
@@ -37,7 +37,7 @@ impl Host for State {
                 .guest
                 .session_key()?
                 .ok_or_else(|| CallError::Invalid("this run belongs to no session".to_owned()))?;
-            self.guest.core.sessions.append(key, all(messages)).await
+            self.guest.core.append(key, all(messages)).await
         };
         Ok(result.await.map_err(Into::into))
     }

@@ -51,13 +51,14 @@ impl Host for State {
         if let Err(error) = self.guest.check_granted("tools", any) {
             return Ok(Err(error.into()));
         }
+        self.guest.core.look(&self.guest.context.tenant).await;
         let view = self.guest.core.directory.view(&self.guest.context.tenant);
         let mut functions = Vec::new();
         for grant in self.guest.instance.grants.tools() {
-            let Some(tool) = view.tools.get(&grant.name) else {
+            let Some((_, offered)) = view.any_tool(&grant.name) else {
                 continue;
             };
-            for function in tool.functions().iter() {
+            for function in offered.iter() {
                 if grant
                     .functions
                     .as_ref()
@@ -66,7 +67,7 @@ impl Host for State {
                     continue;
                 }
                 functions.push(Function {
-                    name: format!("{}_{}", tool.name, function.name),
+                    name: format!("{}_{}", grant.name, function.name),
                     description: function.description.to_string(),
                     input_schema: Value::Object((*function.input_schema).clone()).to_string(),
                     output_schema: function

@@ -11,7 +11,7 @@ use crate::function::{self, Function};
 use crate::mcp_client::RemoteFunction;
 
 /// One function of a tool. Cheap to clone.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct FunctionSummary {
     /// Its name within the tool.
     pub name: FunctionName,

@@ -23,10 +23,10 @@ use tokio::sync::{Semaphore, watch};
 pub use instance::{Instance, Model, Provider};
 pub use listing::FunctionSummary;
 pub use share::Canary;
+pub(crate) use share::Draw;
 
 use crate::error::CallError;
 use crate::mediation::RunId;
-use share::Draw;
 
 /// Calls of one tenant that may run at the same time.
 pub const TENANT_CONCURRENCY: usize = 512;
@@ -42,28 +42,92 @@ pub struct TenantView {
     pub models: Arc<BTreeMap<Name, Arc<Model>>>,
     /// Newer revisions of some agents and tools, which part of the runs get.
     pub canaries: Arc<BTreeMap<(Kind, Name), Canary>>,
+    /// What it has on all hosts of the cluster, as far as somebody here has asked; nothing without one.
+    pub cluster: Arc<Cluster>,
+}
+
+/// What a tenant has on all hosts of a cluster. What runs here is among it.
+#[derive(Debug, Default, PartialEq)]
+pub struct Cluster {
+    /// Its tools by name.
+    pub tools: BTreeMap<Name, Arc<ClusterTool>>,
+    /// Its agents by name, with their descriptions.
+    pub agents: BTreeMap<Name, Arc<str>>,
+}
+
+/// A tool that runs somewhere in the cluster.
+#[derive(Debug, PartialEq)]
+pub struct ClusterTool {
+    /// What it does.
+    pub description: Arc<str>,
+    /// The functions that it offers.
+    pub functions: Arc<[FunctionSummary]>,
 }
 
 impl TenantView {
     /// Whether there is nothing at all.
     pub fn is_empty(&self) -> bool {
-        self.tools.is_empty() && self.agents.is_empty() && self.models.is_empty()
+        self.tools.is_empty()
+            && self.agents.is_empty()
+            && self.models.is_empty()
+            && self.cluster.tools.is_empty()
+            && self.cluster.agents.is_empty()
     }
 
-    /// The instance of an agent or tool that a run gets.
+    /// Description and functions of each tool, wherever it runs, by name.
+    pub fn all_tools(&self) -> BTreeMap<Name, (Arc<str>, Arc<[FunctionSummary]>)> {
+        let elsewhere = self.cluster.tools.iter().map(|(name, tool)| {
+            (
+                name.clone(),
+                (tool.description.clone(), tool.functions.clone()),
+            )
+        });
+        let here = self.tools.iter().map(|(name, tool)| {
+            let shown = (tool.description.clone(), tool.functions());
+            (name.clone(), shown)
+        });
+        elsewhere.chain(here).collect()
+    }
+
+    /// Description and functions of one tool, wherever it runs.
+    pub fn any_tool(&self, name: &Name) -> Option<(Arc<str>, Arc<[FunctionSummary]>)> {
+        match self.tools.get(name) {
+            Some(tool) => Some((tool.description.clone(), tool.functions())),
+            None => {
+                let tool = self.cluster.tools.get(name)?;
+                Some((tool.description.clone(), tool.functions.clone()))
+            }
+        }
+    }
+
+    /// The description of each agent, wherever it runs, by name.
+    pub fn all_agents(&self) -> BTreeMap<Name, Arc<str>> {
+        let elsewhere = self.cluster.agents.iter();
+        let here = self
+            .agents
+            .iter()
+            .map(|(name, agent)| (name, &agent.description));
+        elsewhere
+            .chain(here)
+            .map(|(name, description)| (name.clone(), description.clone()))
+            .collect()
+    }
+
+    /// The instance of an agent or tool that a run gets: where there is nothing but a canary, that.
     pub fn pick(&self, kind: Kind, name: &Name, run: RunId) -> Option<&Arc<Instance>> {
         let all = match kind {
             Kind::Agent => &self.agents,
             Kind::Tool => &self.tools,
             Kind::Model => return None,
         };
-        let whole = all.get(name)?;
+        let whole = all.get(name);
         if self.canaries.is_empty() {
-            return Some(whole);
+            return whole;
         }
         let canary = self.canaries.get(&(kind, name.clone()));
-        let drawn = canary.filter(|canary| Draw::of(run, kind, name).is_within(canary.weight));
-        Some(drawn.map_or(whole, |canary| &canary.instance))
+        let drawn = canary
+            .filter(|canary| whole.is_none() || Draw::of(run, kind, name).is_within(canary.weight));
+        drawn.map(|canary| &canary.instance).or(whole)
     }
 }
 
@@ -126,20 +190,6 @@ impl Directory {
         self.find(tenant, |view| view.tools.get(name).cloned(), "tool", name)
     }
 
-    /// The tool that a run gets.
-    ///
-    /// # Errors
-    /// `not-found`.
-    pub fn tool_of(
-        &self,
-        tenant: &TenantName,
-        name: &Name,
-        run: RunId,
-    ) -> Result<Arc<Instance>, CallError> {
-        let pick = |view: &TenantView| view.pick(Kind::Tool, name, run).cloned();
-        self.find(tenant, pick, "tool", name)
-    }
-
     /// An agent.
     ///
     /// # Errors
@@ -148,26 +198,35 @@ impl Directory {
         self.find(tenant, |view| view.agents.get(name).cloned(), "agent", name)
     }
 
-    /// The agent that a run gets.
-    ///
-    /// # Errors
-    /// `not-found`.
-    pub fn agent_of(
-        &self,
-        tenant: &TenantName,
-        name: &Name,
-        run: RunId,
-    ) -> Result<Arc<Instance>, CallError> {
-        let pick = |view: &TenantView| view.pick(Kind::Agent, name, run).cloned();
-        self.find(tenant, pick, "agent", name)
-    }
-
     /// A model.
     ///
     /// # Errors
     /// `not-found`.
     pub fn model(&self, tenant: &TenantName, name: &Name) -> Result<Arc<Model>, CallError> {
         self.find(tenant, |view| view.models.get(name).cloned(), "model", name)
+    }
+
+    /// An agent or a tool.
+    pub fn instance(&self, tenant: &TenantName, kind: Kind, name: &Name) -> Option<Arc<Instance>> {
+        let tenants = self.tenants.read();
+        let view = &tenants.get(tenant)?.view;
+        match kind {
+            Kind::Agent => view.agents.get(name).cloned(),
+            Kind::Tool => view.tools.get(name).cloned(),
+            Kind::Model => None,
+        }
+    }
+
+    /// The instance of an agent or tool that a run gets.
+    pub fn instance_for(
+        &self,
+        tenant: &TenantName,
+        kind: Kind,
+        name: &Name,
+        run: RunId,
+    ) -> Option<Arc<Instance>> {
+        let tenants = self.tenants.read();
+        tenants.get(tenant)?.view.pick(kind, name, run).cloned()
     }
 
     fn find<T>(
@@ -246,6 +305,13 @@ impl Directory {
         self.change(tenant, |view| {
             Arc::make_mut(&mut view.models).insert(name, model);
         });
+    }
+
+    /// Says what the tenant has on all hosts.
+    pub(crate) fn put_cluster(&self, tenant: &TenantName, cluster: Cluster) {
+        if *self.view(tenant).cluster != cluster {
+            self.change(tenant, |view| view.cluster = Arc::new(cluster));
+        }
     }
 
     /// Removes a resource. Calls that run keep what they hold.

@@ -33,10 +33,12 @@ pub fn status_of(error: &CallError) -> (StatusCode, bool) {
 
 fn limit_status(name: &str) -> (StatusCode, bool) {
     match name {
-        limits::name::CONCURRENCY | limits::name::TENANT_CONCURRENCY => {
-            (StatusCode::TOO_MANY_REQUESTS, true)
+        limits::name::CONCURRENCY
+        | limits::name::TENANT_CONCURRENCY
+        | limits::name::ROUTED_CONCURRENCY => (StatusCode::TOO_MANY_REQUESTS, true),
+        limits::name::INPUT_BYTES | limits::name::PEER_MESSAGE_BYTES => {
+            (StatusCode::PAYLOAD_TOO_LARGE, false)
         }
-        limits::name::INPUT_BYTES => (StatusCode::PAYLOAD_TOO_LARGE, false),
         limits::name::WALL_MS | limits::name::CPU_MS => (StatusCode::GATEWAY_TIMEOUT, false),
         _ => (StatusCode::BAD_GATEWAY, false),
     }

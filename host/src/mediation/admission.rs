@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Layer, Service};
 
-use super::call::{Call, Reply, Request};
+use super::call::{Call, Reply};
 use super::stack::Answer;
 use crate::body;
 use crate::directory::{Directory, Instance, TENANT_CONCURRENCY};
@@ -61,21 +61,11 @@ struct Gates {
 }
 
 impl Gates {
-    fn of(directory: &Directory, call: &Call) -> Result<Self, CallError> {
-        let tenant = &call.context.tenant;
-        let callee: Option<Arc<Instance>> = match &call.request {
-            Request::Function { tool, .. } | Request::Incoming { tool, .. } => {
-                Some(directory.tool_of(tenant, tool, call.context.run)?)
-            }
-            Request::Agent { agent, .. } => {
-                Some(directory.agent_of(tenant, agent, call.context.run)?)
-            }
-            Request::Complete { .. } | Request::Stream { .. } | Request::Outgoing(_) => None,
-        };
-        Ok(Self {
-            tenant: directory.gate(tenant),
-            callee,
-        })
+    fn of(directory: &Directory, call: &Call) -> Self {
+        Self {
+            tenant: directory.gate(&call.context.tenant),
+            callee: call.callee.clone(),
+        }
     }
 
     fn take(&self) -> Result<Permits, CallError> {
@@ -118,10 +108,7 @@ where
     }
 
     fn call(&mut self, call: Call) -> Answer {
-        let gates = match Gates::of(&self.directory, &call) {
-            Ok(gates) => gates,
-            Err(error) => return std::future::ready(Err(error)).boxed(),
-        };
+        let gates = Gates::of(&self.directory, &call);
         if call.context.waits {
             let mut inner = self.inner.clone();
             return async move {

@@ -1,15 +1,18 @@
 //! What a call is: everything that anybody, inside a sandbox or outside, asks the host to do.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use ringfence_api::{FunctionName, Name, TenantName};
+use ringfence_api::{FunctionName, Kind, Name, TenantName};
 use serde_json::{Map, Value};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::AnswerStream;
 use super::principal::Principal;
 use super::run_id::RunId;
+use crate::directory::Instance;
 use crate::error::CallError;
 use crate::function::FunctionResult;
 use crate::message::{Message, Part};
@@ -113,44 +116,107 @@ pub struct CallContext {
     pub shared: Arc<RunCounters>,
     /// What the sandbox of this call takes, for its record.
     pub(crate) spent: Arc<Spent>,
+    /// Where this very call came from, if another host sent it.
+    pub(crate) routed: Option<Arc<Routed>>,
 }
 
-/// What the sandbox of one call took; zero where none ran.
+/// What became of one call beside its answer; the processor time and memory of its sandbox are zero where
+/// none ran.
 #[derive(Debug, Default)]
 pub(crate) struct Spent {
-    pub(crate) cpu_us: std::sync::atomic::AtomicU64,
-    pub(crate) memory_bytes: std::sync::atomic::AtomicU64,
+    pub(crate) cpu_us: AtomicU64,
+    pub(crate) memory_bytes: AtomicU64,
+    /// The host that did it, where that is another one.
+    pub(crate) host: OnceLock<Name>,
 }
 
-/// Counters that all calls of a run share.
+/// The first number of calls that other hosts sent, and of those within them: no run that starts here comes
+/// this far.
+pub(crate) const ROUTED_CALLS: u32 = 1 << 31;
+
+/// A call that another host sent.
+#[derive(Debug)]
+pub(crate) struct Routed {
+    /// That host, by its certificate.
+    pub(crate) from: Name,
+    /// The number of the call there.
+    pub(crate) call: u32,
+    began: AtomicBool,
+    news: Notify,
+    missed: AtomicBool,
+}
+
+impl Routed {
+    pub(crate) fn new(from: Name, call: u32) -> Self {
+        Self {
+            from,
+            call,
+            began: AtomicBool::new(false),
+            news: Notify::new(),
+            missed: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the call may have had effects.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.began.load(Ordering::Acquire)
+    }
+
+    /// Waits until the call may have had effects.
+    pub(crate) async fn begins(&self) {
+        let news = self.news.notified();
+        if !self.has_begun() {
+            news.await;
+        }
+    }
+
+    /// Notes that the target does not run here.
+    pub(crate) fn miss(&self) {
+        self.missed.store(true, Ordering::Release);
+    }
+
+    /// Whether the target did not run here.
+    pub(crate) fn has_missed(&self) -> bool {
+        self.missed.load(Ordering::Acquire)
+    }
+}
+
+/// Counters that all calls of a run share on one host.
 #[derive(Debug, Default)]
 pub struct RunCounters {
-    calls: std::sync::atomic::AtomicU32,
-    input_tokens: std::sync::atomic::AtomicU64,
-    output_tokens: std::sync::atomic::AtomicU64,
+    calls: Arc<AtomicU32>,
+    input_tokens: AtomicU64,
+    output_tokens: AtomicU64,
 }
 
 impl RunCounters {
+    /// Counters of a part of a run that another host sent. Calls are numbered by `calls`, which all such
+    /// parts share: a run may come by more than once.
+    pub(crate) fn numbered(calls: Arc<AtomicU32>) -> Self {
+        Self {
+            calls,
+            ..Self::default()
+        }
+    }
+
     /// The number of the next call.
     pub fn next_call(&self) -> u32 {
-        self.calls
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-            + 1
+        self.calls.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
     }
 
     /// Adds the tokens of one answer.
     pub fn add_usage(&self, usage: Usage) {
-        use std::sync::atomic::Ordering::Relaxed;
-        self.input_tokens.fetch_add(usage.input_tokens, Relaxed);
-        self.output_tokens.fetch_add(usage.output_tokens, Relaxed);
+        self.input_tokens
+            .fetch_add(usage.input_tokens, Ordering::Relaxed);
+        self.output_tokens
+            .fetch_add(usage.output_tokens, Ordering::Relaxed);
     }
 
     /// All tokens so far.
     pub fn usage(&self) -> Usage {
-        use std::sync::atomic::Ordering::Relaxed;
         Usage {
-            input_tokens: self.input_tokens.load(Relaxed),
-            output_tokens: self.output_tokens.load(Relaxed),
+            input_tokens: self.input_tokens.load(Ordering::Relaxed),
+            output_tokens: self.output_tokens.load(Ordering::Relaxed),
             ..Usage::default()
         }
     }
@@ -174,6 +240,7 @@ impl CallContext {
             events: None,
             shared: Arc::default(),
             spent: Arc::default(),
+            routed: None,
         }
     }
 
@@ -190,7 +257,16 @@ impl CallContext {
             waits: false,
             bound_by_wall: false,
             spent: Arc::default(),
+            routed: None,
             ..self.clone()
+        }
+    }
+
+    /// Notes that the call may have effects from now on: until then another host could be asked instead.
+    pub(crate) fn begin(&self) {
+        if let Some(routed) = &self.routed {
+            routed.began.store(true, Ordering::Release);
+            routed.news.notify_waiters();
         }
     }
 
@@ -206,9 +282,33 @@ pub struct Call {
     pub context: CallContext,
     /// What.
     pub request: Request,
+    /// The agent or tool on this host that it is for; routing sets it.
+    pub(crate) callee: Option<Arc<Instance>>,
+}
+
+impl Call {
+    /// A call that has not been routed yet.
+    pub fn new(context: CallContext, request: Request) -> Self {
+        Self {
+            context,
+            request,
+            callee: None,
+        }
+    }
 }
 
 impl Request {
+    /// The agent or tool that it is for; none where every host can do it.
+    pub(crate) fn workload(&self) -> Option<(Kind, &Name)> {
+        match self {
+            Request::Function { tool, .. } | Request::Incoming { tool, .. } => {
+                Some((Kind::Tool, tool))
+            }
+            Request::Agent { agent, .. } => Some((Kind::Agent, agent)),
+            Request::Complete { .. } | Request::Stream { .. } | Request::Outgoing(_) => None,
+        }
+    }
+
     /// Name of the capability that has to be granted.
     pub fn capability(&self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 //! same layers in the same order.
 //!
 //! ```text
-//! record → bounds → grants → policy → budget → approval → journal → admission → dispatch
+//! record → bounds → grants → policy → budget → approval → journal → routing → admission → dispatch
 //! ```
 //!
 //! [`stack`] builds the layers as `tower` services. Policy, budget, approval and journal are stages
@@ -15,6 +15,7 @@ mod call;
 mod grants;
 mod principal;
 mod recording;
+mod routing;
 mod run_id;
 pub(crate) mod size;
 mod stack;
@@ -26,4 +27,6 @@ pub use principal::{Principal, PrincipalKind};
 pub use run_id::RunId;
 pub use stack::{CallLayer, CallService, Stage, Stages};
 
+pub(crate) use call::{ROUTED_CALLS, Routed};
+pub(crate) use routing::{Inner, missing};
 pub(crate) use stack::build;

@@ -39,8 +39,17 @@ pub struct Principal {
 }
 
 enum Identity {
-    User { tenant: TenantName, name: Arc<str> },
+    User {
+        tenant: TenantName,
+        name: Arc<str>,
+    },
     Instance(Arc<Instance>),
+    /// Somebody on another host, which has checked what it may do.
+    Elsewhere {
+        kind: PrincipalKind,
+        tenant: TenantName,
+        name: Arc<str>,
+    },
 }
 
 impl Principal {
@@ -63,18 +72,36 @@ impl Principal {
         })
     }
 
+    /// Somebody on another host, called by `on_behalf_of` there.
+    pub(crate) fn elsewhere(
+        kind: PrincipalKind,
+        tenant: TenantName,
+        name: &str,
+        on_behalf_of: Option<Arc<Principal>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            identity: Identity::Elsewhere {
+                kind,
+                tenant,
+                name: name.into(),
+            },
+            on_behalf_of,
+        })
+    }
+
     /// What it is.
     pub fn kind(&self) -> PrincipalKind {
         match &self.identity {
             Identity::User { .. } => PrincipalKind::User,
             Identity::Instance(instance) => instance.principal_kind(),
+            Identity::Elsewhere { kind, .. } => *kind,
         }
     }
 
     /// Its name within the tenant.
     pub fn name(&self) -> &str {
         match &self.identity {
-            Identity::User { name, .. } => name,
+            Identity::User { name, .. } | Identity::Elsewhere { name, .. } => name,
             Identity::Instance(instance) => instance.name.as_str(),
         }
     }
@@ -82,15 +109,16 @@ impl Principal {
     /// The tenant it belongs to.
     pub fn tenant(&self) -> &TenantName {
         match &self.identity {
-            Identity::User { tenant, .. } => tenant,
+            Identity::User { tenant, .. } | Identity::Elsewhere { tenant, .. } => tenant,
             Identity::Instance(instance) => &instance.tenant,
         }
     }
 
-    /// The instance whose grants bound it; none for a user.
+    /// The instance whose grants bound it; none for a user, and none for whoever calls from another host:
+    /// that host holds it to its grants.
     pub fn bound_by(&self) -> Option<&Arc<Instance>> {
         match &self.identity {
-            Identity::User { .. } => None,
+            Identity::User { .. } | Identity::Elsewhere { .. } => None,
             Identity::Instance(instance) => Some(instance),
         }
     }

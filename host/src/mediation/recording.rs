@@ -15,7 +15,7 @@ use super::stack::Answer;
 use crate::error::CallError;
 use crate::message::{Message, Part};
 use crate::model::{Completion, CompletionEvent, FinishReason};
-use crate::record::{CallRecord, Decision, Outcome, Records};
+use crate::record::{CallRecord, Decision, Outcome, Records, RoutedFrom};
 use crate::telemetry::Metrics;
 use crate::telemetry::spans::{self, CallSpan};
 
@@ -108,6 +108,11 @@ impl Open {
             run: context.run,
             call: context.call,
             parent: context.parent,
+            routed_from: context.routed.as_ref().map(|routed| RoutedFrom {
+                host: routed.from.clone(),
+                call: routed.call,
+            }),
+            served_by: None,
             tenant: context.tenant.clone(),
             caller: context.caller.to_string(),
             on_behalf_of: context
@@ -204,6 +209,7 @@ impl Open {
             message,
         };
         record.duration_us = micros(took);
+        record.served_by = self.spent.host.get().cloned();
         let (cpu, memory) = (&self.spent.cpu_us, &self.spent.memory_bytes);
         record.cpu_us = Some(cpu.load(Ordering::Relaxed)).filter(|cpu| *cpu > 0);
         record.memory_bytes = Some(memory.load(Ordering::Relaxed)).filter(|bytes| *bytes > 0);

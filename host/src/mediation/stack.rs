@@ -1,6 +1,6 @@
 //! The layers and their order.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::future::BoxFuture;
 use tower::util::BoxCloneSyncService;
@@ -11,7 +11,9 @@ use super::bounds::BoundsLayer;
 use super::call::{Call, Reply};
 use super::grants::GrantsLayer;
 use super::recording::RecordingLayer;
+use super::routing::RoutingLayer;
 use crate::error::CallError;
+use crate::peer::Router;
 use crate::record::Records;
 use crate::telemetry::Metrics;
 
@@ -76,6 +78,7 @@ pub(crate) fn build<D>(
     directory: Arc<crate::directory::Directory>,
     records: Arc<Records>,
     metrics: Arc<Metrics>,
+    router: Arc<OnceLock<Arc<Router>>>,
 ) -> CallService
 where
     D: Service<Call, Response = Reply, Error = CallError, Future: Send>
@@ -85,6 +88,7 @@ where
         + 'static,
 {
     let admitted = ServiceBuilder::new()
+        .layer(RoutingLayer::new(directory.clone(), router))
         .layer(AdmissionLayer::new(directory))
         .service(dispatch);
     let staged = stages.wrap(BoxCloneSyncService::new(admitted));
@@ -135,7 +139,7 @@ mod tests {
             agent: "a".parse().unwrap(),
             messages: Vec::new(),
         };
-        assert!(stack.oneshot(Call { context, request }).await.is_err());
+        assert!(stack.oneshot(Call::new(context, request)).await.is_err());
         let order = [
             Stage::Policy,
             Stage::Budget,

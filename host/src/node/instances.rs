@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
+use kube::api::ListParams;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
@@ -24,7 +25,10 @@ use crate::directory::{self, Canary};
 const PREPARING: usize = 16;
 /// An instance that could not be prepared is tried again after this long.
 const RETRY: Duration = Duration::from_secs(10);
-
+/// How long an instance that was bound elsewhere is gone on with, at most.
+const MOVE: Duration = Duration::from_secs(30);
+/// How long the API server may take to say whether it still is one.
+const ASK: Duration = Duration::from_secs(2);
 /// How often it is looked whether an instance with Secrets is still wanted.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -79,14 +83,14 @@ pub(super) async fn follow(shared: Arc<Shared>) {
             // It is gone, or bound to another host now.
             Ok(Some(Event::Delete(instance))) => {
                 if let Some(key) = key(&instance) {
-                    remove(&shared, &running, &key);
+                    give_up(&shared, &running, key);
                 }
             }
             Ok(Some(Event::Init)) => listing.clear(),
             Ok(Some(Event::InitDone)) => {
                 let known: Vec<Key> = running.lock().seen.keys().cloned().collect();
-                for key in known.iter().filter(|key| !listing.contains(*key)) {
-                    remove(&shared, &running, key);
+                for key in known.into_iter().filter(|key| !listing.contains(key)) {
+                    give_up(&shared, &running, key);
                 }
             }
             Ok(None) => return,
@@ -341,12 +345,49 @@ fn show(shared: &Shared, all: &BTreeMap<String, Made>) {
     }
 }
 
-fn remove(shared: &Shared, running: &Mutex<Running>, key: &Key) {
-    let mut running = running.lock();
-    let Some(instance) = running.seen.remove(key) else {
+/// Lets go of an instance that is not bound to this host any more. Where it still is one, and only moves, this
+/// host goes on with it until the other one has it ready.
+fn give_up(shared: &Arc<Shared>, running: &Arc<Mutex<Running>>, key: Key) {
+    let Some(instance) = running.lock().seen.remove(&key) else {
         return;
     };
-    let Some(target) = target(&instance) else {
+    let Some(router) = shared.host.router() else {
+        remove(shared, running, &key, &instance);
+        return;
+    };
+    let (shared, running, router) = (shared.clone(), running.clone(), router.clone());
+    let moving = shared.moving.token();
+    tokio::spawn(async move {
+        if exists(&shared, &instance).await {
+            router.moved(&key.0, &key.1, MOVE).await;
+        }
+        remove(&shared, &running, &key, &instance);
+        drop(moving);
+    });
+}
+
+/// Whether it is still an instance. Where that cannot be found out, it is taken for gone: what was deleted
+/// may have lost its right to exist.
+async fn exists(shared: &Shared, instance: &Instance) -> bool {
+    let namespace = instance.namespace().unwrap_or_default();
+    let api: Api<Instance> = Api::namespaced(shared.client.clone(), &namespace);
+    let same = ListParams::default().fields(&format!("metadata.name={}", instance.name_any()));
+    let found = tokio::time::timeout(ASK, api.list_metadata(&same)).await;
+    let Ok(Ok(found)) = found else {
+        return false;
+    };
+    found.items.iter().any(|found| {
+        found.metadata.uid == instance.metadata.uid && found.metadata.deletion_timestamp.is_none()
+    })
+}
+
+fn remove(shared: &Shared, running: &Mutex<Running>, key: &Key, instance: &Instance) {
+    let mut running = running.lock();
+    // It may have come back meanwhile.
+    if running.seen.contains_key(key) {
+        return;
+    }
+    let Some(target) = target(instance) else {
         return;
     };
     let Some(all) = running.by_target.get_mut(&target) else {

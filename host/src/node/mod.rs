@@ -6,20 +6,24 @@ mod certificate;
 mod instances;
 pub mod memory;
 mod models;
+mod peers;
 mod register;
 mod report;
 pub mod runs;
 mod secrets;
 pub mod state;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use self::peers::Peers;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
 use ringfence_api::{Name, Resources};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::task::TaskTracker;
 
 use crate::artifact::ArtifactError;
 use crate::data::DataDir;
@@ -34,6 +38,9 @@ use secrets::ClusterSecrets;
 /// Field manager of everything that a host applies.
 pub const FIELD_MANAGER: &str = "ringfence-host";
 
+/// How long a host that leaves serves on at least: load balancers ask for its readiness every few seconds.
+const NOTICE: Duration = Duration::from_secs(5);
+
 /// What makes a host a node.
 #[derive(Debug, Clone)]
 pub struct Membership {
@@ -47,6 +54,10 @@ pub struct Membership {
     pub namespace: String,
     /// What instances may use of it.
     pub allocatable: Resources,
+    /// The address under which others reach it, where it listens on all of its addresses.
+    pub advertise: Option<IpAddr>,
+    /// Where it listens for other hosts. Without, it does only what runs here.
+    pub peer_listen: Option<SocketAddr>,
     /// Its Pod, which owns its `Host` object.
     pub owner: Option<OwnerReference>,
     /// Audiences of which a caller's token has to have one, where callers are known by tokens of the
@@ -71,6 +82,16 @@ pub enum NodeError {
         "the host cannot join the cluster: are the kinds installed (ringfence-operator crds | kubectl apply --server-side -f -), and is there the operator's namespace?"
     )]
     Join(#[source] Box<kube::Error>),
+    /// The address for other hosts.
+    #[error(
+        "cannot listen on {address} for other hosts: choose another address with --peer-listen"
+    )]
+    Peers {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A setting that means nothing to a node.
     #[error("{0}")]
     Setting(&'static str),
@@ -84,13 +105,18 @@ struct Shared {
     resolver: Resolver,
     peers: PeerTls,
     secrets: Arc<ClusterSecrets>,
+    /// Instances that move elsewhere and are gone on with until they are ready there.
+    moving: TaskTracker,
 }
 
 /// A host that serves as a node.
 pub struct Node {
     shared: Arc<Shared>,
     runs: Arc<runs::Runs>,
+    peers: Option<Peers>,
     address: SocketAddr,
+    /// Behind `/readyz`.
+    ready: Arc<AtomicBool>,
     serving: JoinHandle<()>,
     tasks: JoinSet<()>,
     /// Locked for as long as the host runs.
@@ -127,6 +153,7 @@ impl Node {
         let shared = Arc::new(Shared {
             client,
             peers: PeerTls::new(membership.name.clone()),
+            moving: TaskTracker::new(),
             membership,
             host: base.host.clone(),
             resolver,
@@ -139,10 +166,19 @@ impl Node {
         let gateway = Gateway::new(base.host, base.binding, settings, rest);
         let address = gateway.address();
         let runs = runs::Runs::open(shared.clone(), address, base.data.path())?;
-        let state = register::register(&shared, address, runs.journal_id())
-            .await
-            .map_err(|error| NodeError::Join(Box::new(error)))?;
         let mut tasks = JoinSet::new();
+        let peers = match shared.membership.peer_listen {
+            Some(listen) => Some(Peers::start(&shared, listen, &mut tasks).await?),
+            None => None,
+        };
+        let state = register::register(
+            &shared,
+            address,
+            peers.as_ref().map(|peers| peers.address),
+            runs.journal_id(),
+        )
+        .await
+        .map_err(|error| NodeError::Join(Box::new(error)))?;
         tasks.spawn(register::renew(shared.clone()));
         tasks.spawn(state::follow(shared.clone(), state));
         tasks.spawn(certificate::keep(shared.clone()));
@@ -150,12 +186,15 @@ impl Node {
         tasks.spawn(instances::follow(shared.clone()));
         tasks.spawn(runs::follow(runs.clone()));
         tasks.spawn(shared.host.blobs().clone().sweep_forever());
-        gateway.loaded().store(true, Ordering::Relaxed);
+        let ready = gateway.loaded();
+        ready.store(true, Ordering::Relaxed);
         let serving = tokio::spawn(gateway.serve());
         Ok(Self {
             shared,
             runs,
+            peers,
             address,
+            ready,
             serving,
             tasks,
             _data: base.data,
@@ -177,11 +216,23 @@ impl Node {
         &self.shared.host
     }
 
-    /// Leaves: lets its instances move elsewhere, ends calls in flight, and says goodbye.
+    /// Leaves: lets its instances move elsewhere, ends calls in flight, and says goodbye. It serves on while
+    /// its instances move, and long enough for load balancers to see that it is not ready any more.
     pub async fn leave(mut self) {
-        tokio::join!(register::drain(&self.shared), self.runs.drain());
+        self.ready.store(false, Ordering::Relaxed);
+        tokio::join!(
+            register::drain(&self.shared),
+            self.runs.drain(),
+            tokio::time::sleep(NOTICE)
+        );
         self.shared.host.draining().cancel();
-        if let Err(error) = self.serving.await {
+        let others = async {
+            if let Some(peers) = &self.peers {
+                peers.leave(&self.shared).await;
+            }
+        };
+        let (served, ()) = tokio::join!(self.serving, others);
+        if let Err(error) = served {
             tracing::error!(%error, "the gateway ended badly");
         }
         self.tasks.shutdown().await;

@@ -11,6 +11,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use ringfence_api::{API_VERSION, HOST_LEASE_LABEL, Host, Instance};
 use serde_json::json;
 
+use super::peers::advertised;
 use super::state::State;
 use super::{FIELD_MANAGER, Shared};
 
@@ -31,11 +32,13 @@ fn apply() -> PatchParams {
 pub(super) async fn register(
     shared: &Shared,
     address: SocketAddr,
+    peers: Option<SocketAddr>,
     journal: &str,
 ) -> kube::Result<State> {
     renewal(shared).await?;
     spec(shared, false).await?;
-    let mut state = State::new(address, journal);
+    let address = advertised(address, shared.membership.advertise);
+    let mut state = State::new(address, peers, journal);
     state.tell(shared).await?;
     Ok(state)
 }
@@ -101,7 +104,10 @@ pub(super) async fn drain(shared: &Shared) {
         .limit(1);
     let all: Api<Instance> = Api::all(shared.client.clone());
     let moved = async {
-        while !matches!(all.list_metadata(&own).await, Ok(list) if list.items.is_empty()) {
+        // What is bound elsewhere has to be ready there, too.
+        while !matches!(all.list_metadata(&own).await, Ok(list) if list.items.is_empty())
+            || !shared.moving.is_empty()
+        {
             tokio::time::sleep(LOOK).await;
         }
     };

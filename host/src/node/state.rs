@@ -22,6 +22,10 @@ pub const ARTIFACTS: usize = 1_000;
 /// What is said, and since when.
 pub(super) struct State {
     address: SocketAddr,
+    /// Where other hosts reach it, if they do.
+    peers: Option<SocketAddr>,
+    /// Whether it can prove to other hosts that it is this one: they are not sent to it before.
+    proven: bool,
     journal: String,
     started: Timestamp,
     memory: Memory,
@@ -31,10 +35,12 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(address: SocketAddr, journal: &str) -> Self {
+    pub(super) fn new(address: SocketAddr, peers: Option<SocketAddr>, journal: &str) -> Self {
         let now = Timestamp::now();
         Self {
             address,
+            peers,
+            proven: false,
             journal: journal.to_owned(),
             started: now,
             memory: Memory::new(),
@@ -45,7 +51,7 @@ impl State {
     }
 
     /// Looks how things are now. True where that is something else than before.
-    fn look(&mut self, artifacts: Vec<Digest>, now: Timestamp) -> bool {
+    fn look(&mut self, artifacts: Vec<Digest>, proven: bool, now: Timestamp) -> bool {
         let short = self.memory.is_short();
         if short != self.short {
             tracing::warn!(
@@ -54,8 +60,8 @@ impl State {
             );
             self.short_since = now;
         }
-        let changed = short != self.short || artifacts != self.artifacts;
-        (self.short, self.artifacts) = (short, artifacts);
+        let changed = short != self.short || artifacts != self.artifacts || proven != self.proven;
+        (self.short, self.artifacts, self.proven) = (short, artifacts, proven);
         changed
     }
 
@@ -84,13 +90,13 @@ impl State {
 
     /// Looks, and writes it all.
     pub(super) async fn tell(&mut self, shared: &Shared) -> kube::Result<()> {
-        self.look(artifacts(shared), Timestamp::now());
+        self.look(artifacts(shared), is_proven(shared), Timestamp::now());
         self.write(shared).await
     }
 
     async fn write(&self, shared: &Shared) -> kube::Result<()> {
         let member = &shared.membership;
-        let status = json!({
+        let mut status = json!({
             "apiVersion": API_VERSION, "kind": "Host", "metadata": {"name": member.name},
             "status": {
                 "address": self.address.to_string(),
@@ -101,6 +107,9 @@ impl State {
                 "conditions": self.conditions(),
             },
         });
+        if let Some(peers) = self.peers.filter(|_| self.proven) {
+            status["status"]["peerAddress"] = json!(peers.to_string());
+        }
         let hosts: Api<Host> = Api::namespaced(shared.client.clone(), &member.namespace);
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(&status);
@@ -113,14 +122,22 @@ fn artifacts(shared: &Shared) -> Vec<Digest> {
     shared.host.artifacts().newest(ARTIFACTS)
 }
 
+fn is_proven(shared: &Shared) -> bool {
+    shared.peers.expires().is_some()
+}
+
 /// Keeps what is said true, for ever. What cannot be said now is said later.
 pub(super) async fn follow(shared: Arc<Shared>, mut state: State) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut unsaid = false;
     loop {
-        ticks.tick().await;
-        unsaid |= state.look(artifacts(&shared), Timestamp::now());
+        tokio::select! {
+            _ = ticks.tick() => {}
+            // Others wait for it.
+            () = shared.peers.ready(), if !state.proven => {}
+        }
+        unsaid |= state.look(artifacts(&shared), is_proven(&shared), Timestamp::now());
         if !unsaid {
             continue;
         }
@@ -138,19 +155,20 @@ mod tests {
 
     #[test]
     fn only_what_changed_is_worth_telling() {
-        let mut state = State::new("127.0.0.1:7070".parse().unwrap(), "journal");
+        let mut state = State::new("127.0.0.1:7070".parse().unwrap(), None, "journal");
         let digests = vec![Digest::of(b"b"), Digest::of(b"a")];
         let now = Timestamp::now();
         // Whether memory of the machine that tests run on is short is not what this is about.
-        state.look(Vec::new(), now);
-        assert!(state.look(digests.clone(), now));
-        assert!(!state.look(digests, now));
-        assert!(state.look(vec![Digest::of(b"b")], now));
+        state.look(Vec::new(), false, now);
+        assert!(state.look(digests.clone(), false, now));
+        assert!(!state.look(digests.clone(), false, now));
+        assert!(state.look(digests, true, now));
+        assert!(state.look(vec![Digest::of(b"b")], true, now));
     }
 
     #[test]
     fn a_condition_tells_since_when() {
-        let mut state = State::new("127.0.0.1:7070".parse().unwrap(), "journal");
+        let mut state = State::new("127.0.0.1:7070".parse().unwrap(), None, "journal");
         state.short = true;
         let conditions = state.conditions();
         assert_eq!(conditions[0]["type"], "Ready");

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use ringfence_api::TenantName;
+use ringfence_api::{Name, TenantName};
 use serde::{Deserialize, Serialize};
 
 use crate::mediation::RunId;
@@ -29,6 +29,16 @@ pub struct Outcome {
     pub message: Option<String>,
 }
 
+/// Where a call came from that another host sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoutedFrom {
+    /// That host, by its certificate.
+    pub host: Name,
+    /// The number of the call there.
+    pub call: u32,
+}
+
 /// One call.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,6 +50,12 @@ pub struct CallRecord {
     /// The call that it was made from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<u32>,
+    /// The host that sent it and the number that it has there, where another host did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routed_from: Option<RoutedFrom>,
+    /// The host that did it, where that is another one: its records tell the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub served_by: Option<Name>,
     /// The tenant.
     pub tenant: TenantName,
     /// Who called: kind and name, as in `agent/reviewer`.
@@ -117,6 +133,7 @@ pub struct RunSummary {
 /// One line of a segment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
+#[expect(clippy::large_enum_variant, reason = "nearly all entries are calls")]
 pub(super) enum Entry {
     Call(CallRecord),
     Log(LogLine),

@@ -7,7 +7,7 @@ use parking_lot::RwLock;
 use ringfence_api::TenantName;
 
 use super::entry::{CallRecord, Decision, Entry, LogLine, RunSummary};
-use crate::mediation::RunId;
+use crate::mediation::{ROUTED_CALLS, RunId};
 
 /// Runs that are kept in memory.
 pub const MEMORY_RUNS: usize = 4096;
@@ -113,7 +113,8 @@ impl Runs {
 
 fn summary(id: RunId, run: &Run, tenant: &TenantName) -> Option<RunSummary> {
     let first = run.calls.iter().min_by_key(|call| call.call)?;
-    if first.tenant != *tenant {
+    // The host where it was started lists it; here is only a part of it.
+    if first.tenant != *tenant || first.call >= ROUTED_CALLS {
         return None;
     }
     let root = (first.call == 0).then_some(first);
@@ -143,6 +144,8 @@ mod tests {
             run,
             call,
             parent: None,
+            routed_from: None,
+            served_by: None,
             tenant: TenantName::default(),
             caller: "user/local".to_owned(),
             on_behalf_of: Vec::new(),

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use ringfence_api::TenantName;
 
-pub use entry::{CallRecord, Decision, LogLine, Outcome, RunSummary};
+pub use entry::{CallRecord, Decision, LogLine, Outcome, RoutedFrom, RunSummary};
 pub use index::{MEMORY_RECORDS, MEMORY_RUNS};
 pub use segment::{SEGMENT_BYTES, SEGMENTS};
 

@@ -97,6 +97,7 @@ pub(super) fn enter(
             UpdateDeadline::Yield(1)
         })
     });
+    context.begin();
     Ok(Entered { store, log })
 }
 

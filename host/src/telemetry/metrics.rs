@@ -16,6 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::peer::PeerMetrics;
+
 /// Targets that get a series of their own; later ones share the series `other`, so that somebody who
 /// creates and deletes agents all day cannot grow the host's memory.
 pub const TARGET_SERIES: usize = 2_000;
@@ -77,7 +79,7 @@ struct SurfaceLabel {
 
 /// From a quarter of a millisecond, a sandboxed function, to minutes, an agent.
 #[derive(Debug, Clone)]
-struct LatencyBuckets;
+pub(super) struct LatencyBuckets;
 
 impl MetricConstructor<Histogram> for LatencyBuckets {
     fn new_metric(&self) -> Histogram {
@@ -184,6 +186,7 @@ pub struct Metrics {
     runs: Family<ResultLabel, Counter>,
     runs_in_progress: Gauge,
     blob_bytes: Gauge,
+    pub(crate) peer: PeerMetrics,
 }
 
 impl Default for Metrics {
@@ -236,6 +239,7 @@ impl Metrics {
             runs: Family::default(),
             runs_in_progress: Gauge::default(),
             blob_bytes: Gauge::default(),
+            peer: PeerMetrics::default(),
         };
         metrics.register();
         metrics
@@ -376,6 +380,7 @@ impl Metrics {
             Unit::Bytes,
             self.blob_bytes.clone(),
         );
+        self.peer.register(r);
     }
 
     /// A call began. Every call of this is matched by one of [`Metrics::call_finished`].

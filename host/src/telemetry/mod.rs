@@ -6,6 +6,7 @@
 pub mod metrics;
 pub mod names;
 pub mod otlp;
+mod peer;
 pub mod spans;
 
 pub use metrics::Metrics;

@@ -3,7 +3,7 @@
 use ringfence_api::{HostsSpec, Spread};
 use serde_json::{Value, json};
 
-use super::{GRACE_SECONDS, HTTP_PORT, HostSettings, LAME_SECONDS};
+use super::{GRACE_SECONDS, HTTP_PORT, HostSettings, LAME_SECONDS, PEER_PORT};
 
 /// Where a host keeps what it keeps.
 const DATA: &str = "/data";
@@ -68,7 +68,10 @@ pub(super) fn spec(
             "command": ["/usr/bin/ringfence"],
             "args": arguments(pool, hosts, namespace),
             "env": environment(hosts),
-            "ports": [{"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"}],
+            "ports": [
+                {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
+                {"name": "peers", "containerPort": PEER_PORT, "protocol": "TCP"},
+            ],
             // Done by the kubelet: there is no shell in the image.
             "lifecycle": {"preStop": {"sleep": {"seconds": LAME_SECONDS}}},
             // The first start compiles what is built in.
@@ -104,6 +107,7 @@ fn arguments(pool: &str, hosts: &HostsSpec, namespace: &str) -> Vec<String> {
         format!("--pool={pool}"),
         format!("--system-namespace={namespace}"),
         format!("--listen=0.0.0.0:{HTTP_PORT}"),
+        format!("--peer-listen=0.0.0.0:{PEER_PORT}"),
         format!("--data-dir={DATA}"),
         format!(
             "--memory-bytes={}",

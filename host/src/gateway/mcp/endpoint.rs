@@ -68,12 +68,14 @@ impl Endpoint {
             Some(tool) => {
                 let permission = Permission::call_tool(tool);
                 self.identity.check(&self.tenant, permission).await?;
+                shared.host.look(&self.tenant).await;
                 Visible::All
             }
             None => {
+                shared.host.look(&self.tenant).await;
                 let names = || {
                     let view = shared.host.directory().view(&self.tenant);
-                    view.tools.keys().cloned().collect()
+                    view.all_tools().into_keys().collect()
                 };
                 let seen = self
                     .identity
@@ -98,7 +100,7 @@ impl Endpoint {
     /// Whether there is such a tool.
     pub(super) fn has(&self, shared: &Shared, tool: &Name) -> bool {
         let view = shared.host.directory().view(&self.tenant);
-        view.tools.contains_key(tool)
+        view.any_tool(tool).is_some()
     }
 
     /// Asks for the permission to call a function.

@@ -40,29 +40,34 @@ impl Listing {
         changes.mark_unchanged();
         let view = directory.view(tenant);
         let mut found = Vec::new();
-        for (name, instance) in view.tools.iter() {
-            if only.is_some_and(|only| only != name) {
-                continue;
-            }
-            for function in instance.functions().iter() {
+        let tools = match only {
+            Some(name) => view
+                .any_tool(name)
+                .map(|tool| (name.clone(), tool))
+                .into_iter()
+                .collect(),
+            None => view.all_tools(),
+        };
+        for (name, (description, functions)) in &tools {
+            for function in functions.iter() {
                 let listed = match only {
                     Some(_) => function.name.to_string(),
                     None => format!("{name}_{}", function.name),
                 };
-                found.push((listed, instance.clone(), function.clone()));
+                found.push((listed, name.clone(), description.clone(), function.clone()));
             }
         }
         found.sort_by(|a, b| a.0.cmp(&b.0));
         let mut tools = Vec::with_capacity(found.len());
         let mut by_name = HashMap::with_capacity(found.len());
-        for (index, (listed, instance, function)) in found.into_iter().enumerate() {
+        for (index, (listed, tool, description, function)) in found.into_iter().enumerate() {
             let entry = Entry {
-                tool: instance.name.clone(),
+                tool,
                 function: function.name.clone(),
                 index,
                 wants_headers: mentions_header(&function.input_schema),
             };
-            tools.push(describe(listed.clone(), function, &instance.description));
+            tools.push(describe(listed.clone(), function, &description));
             by_name.insert(listed, entry);
         }
         Self {

@@ -131,7 +131,7 @@ async fn answer(
     let (mut context, in_flight) = shared.begin(permit);
     context.session = session(headers)?;
     match target {
-        Target::Agent(name) if view.agents.contains_key(&name) => {
+        Target::Agent(name) if shared.host.has_agent(&visitor.tenant, &name).await => {
             request.check_for_agent()?;
             agent::answer(shared, name, request, context, in_flight).await
         }

@@ -51,8 +51,10 @@ pub(super) async fn list(shared: &Shared, visitor: &Visitor) -> Response {
 }
 
 async fn ids(shared: &Shared, visitor: &Visitor) -> Result<Vec<String>, Problem> {
+    shared.host.look(&visitor.tenant).await;
     let view = shared.host.directory().view(&visitor.tenant);
-    let agents = || view.agents.keys().cloned().collect();
+    let all_agents = view.all_agents();
+    let agents = || all_agents.keys().cloned().collect();
     let models = || view.models.keys().cloned().collect();
     let agents = visitor.sees("run", AGENTS, agents).await?;
     let models = visitor.sees("call", MODELS, models).await?;
@@ -63,7 +65,7 @@ async fn ids(shared: &Shared, visitor: &Visitor) -> Result<Vec<String>, Problem>
             visitor.permit(Permission::all("list", MODELS)).await?;
         }
     }
-    let agents = view.agents.keys().filter(|name| agents.has(name));
+    let agents = all_agents.keys().filter(|name| agents.has(name));
     let models = view.models.keys().filter(|name| models.has(name));
     Ok(agents
         .map(ToString::to_string)
@@ -82,7 +84,7 @@ pub(super) async fn one(shared: &Shared, visitor: &Visitor, id: &str) -> Respons
     }
     let view = shared.host.directory().view(&visitor.tenant);
     let known = match target {
-        Target::Agent(name) => view.agents.contains_key(&name),
+        Target::Agent(name) => shared.host.has_agent(&visitor.tenant, &name).await,
         Target::Model(name) => view.models.contains_key(&name),
     };
     if known {

@@ -281,6 +281,8 @@ mod unit {
             run: RunId::new(),
             call,
             parent,
+            routed_from: None,
+            served_by: None,
             tenant: TenantName::default(),
             caller: "user/local".to_owned(),
             on_behalf_of: Vec::new(),

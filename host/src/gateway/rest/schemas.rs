@@ -359,6 +359,11 @@ fn records(all: &mut Map<String, Value>) {
         ],
         &[
             ("parent", whole()),
+            (
+                "routedFrom",
+                object(&[("host", text()), ("call", whole())], &[]),
+            ),
+            ("servedBy", text()),
             ("onBehalfOf", list(text())),
             ("usage", json!({"type": "object"})),
             ("cpuUs", whole()),

@@ -12,7 +12,7 @@ use crate::mediation::RunId;
 use crate::message::{
     Blob, EmbeddedResource, Message, Part, ResourceBody, Role, ToolCall, ToolResult,
 };
-use crate::record::{CallRecord, Decision, LogLine, Outcome, RunSummary};
+use crate::record::{CallRecord, Decision, LogLine, Outcome, RoutedFrom, RunSummary};
 
 /// A validator for one of the document's schemas.
 fn validator(name: &str) -> jsonschema::Validator {
@@ -133,6 +133,11 @@ fn content_and_records_are_as_described() {
         run,
         call: 1,
         parent: Some(0),
+        routed_from: Some(RoutedFrom {
+            host: "h-1".parse().unwrap(),
+            call: 3,
+        }),
+        served_by: Some("h-2".parse().unwrap()),
         tenant: ringfence_api::TenantName::default(),
         caller: "agent/a".to_owned(),
         on_behalf_of: vec!["user/local".to_owned()],
