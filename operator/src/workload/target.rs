@@ -77,12 +77,20 @@ impl<'a> Target<'a> {
             .collect()
     }
 
+    /// The generation that its instances are made from. Those that are made later, as by scaling, are no newer
+    /// than the others: hosts tell revisions apart by it.
+    fn generation(&self) -> i64 {
+        let all = self.view.instances.iter();
+        let known = all.filter(|i| self.has(i)).map(|i| i.spec.generation);
+        known.min().unwrap_or_else(|| self.view.object.generation())
+    }
+
     fn instance(&self, ordinal: u32, weight: Option<u32>) -> Instance {
         let (object, revision) = (self.view.object, &self.resolved.revision);
         let spec = InstanceSpec {
             host_name: None,
             workload: revision.workload.clone(),
-            generation: object.generation(),
+            generation: self.generation(),
             placement: revision.placement.clone(),
             requests: revision.requests,
             max_limits: revision.max_limits.clone(),

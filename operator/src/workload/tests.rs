@@ -221,6 +221,11 @@ fn scaling_keeps_what_runs() {
     let plan = world.plan();
     assert_eq!(plan.create.len(), 2);
     assert!(plan.delete.is_empty());
+    let generations = plan.create.iter().map(|i| i.spec.generation);
+    assert!(
+        generations.eq([1, 1]),
+        "they are of the same revision as the others"
+    );
     world.settle(Digest::of(b"1"), &ASKED);
     world.edit(|tool| tool.spec.replicas = Some(2));
     world.settle(Digest::of(b"1"), &ASKED);
