@@ -201,19 +201,13 @@ impl Identity {
         Ok(known.into_iter().flatten().collect())
     }
 
-    /// Whether it may be told of anything in a tenant, as far as that is known without asking: of a user
-    /// of the cluster nothing is. A surface answers 404 where it may not.
-    pub fn may_enter(&self, tenant: &TenantName) -> bool {
+    /// Whether it may come to the door of a tenant: what it may do there is asked for each thing that it
+    /// does. A surface answers 404 where it may not.
+    pub(in crate::gateway) fn may_knock(&self, tenant: &TenantName) -> bool {
         match &self.rights {
             Rights::Key { tenants, .. } => tenants.has(tenant),
-            Rights::Cluster { .. } => false,
+            Rights::Cluster { .. } => true,
         }
-    }
-
-    /// Whether it may come to the door of a tenant: what it may do there is asked for each thing that it
-    /// does.
-    pub(in crate::gateway) fn may_knock(&self, tenant: &TenantName) -> bool {
-        matches!(self.rights, Rights::Cluster { .. }) || self.may_enter(tenant)
     }
 
     /// Asks for a permission in a tenant.
