@@ -184,7 +184,7 @@ impl Identity {
         let each = tenants
             .into_iter()
             .take(LISTED_BY_NAME)
-            .map(|tenant| async {
+            .map(|tenant| async move {
                 for resource in [AGENTS, TOOLS, MODELS] {
                     let list = Permission::all("list", resource);
                     let question = AccessQuestion::In(tenant.clone(), list);

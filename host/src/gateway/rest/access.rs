@@ -77,17 +77,18 @@ impl FromRequestParts<RestState> for Caller {
             Ok(tenant) if identity.may_knock(&tenant) && !tenant.is_system() => tenant,
             _ => return Err(hidden().into()),
         };
-        let permission = match parts.extensions.get::<Option<Needs>>() {
-            Some(Some(Needs::Own)) => return Ok(Self { identity, tenant }),
-            Some(Some(Needs::All(verb, resource))) => Permission::all(verb, resource),
-            Some(Some(Needs::Named(verb, resource))) => {
+        let needs = parts.extensions.get::<Option<Needs>>().copied();
+        let permission = match needs.flatten() {
+            Some(Needs::Own) => return Ok(Self { identity, tenant }),
+            Some(Needs::All(verb, resource)) => Permission::all(verb, resource),
+            Some(Needs::Named(verb, resource)) => {
                 let text = path.get("name").map(String::as_str).unwrap_or_default();
                 let name = text.parse::<Name>().map_err(|error| {
                     CallError::Invalid(format!("{text:?} is not a name: {error}"))
                 })?;
                 Permission::one(verb, resource, &name)
             }
-            Some(None) | None => return Err(hidden().into()),
+            None => return Err(hidden().into()),
         };
         match identity.check(&tenant, permission).await {
             Ok(()) => Ok(Self { identity, tenant }),
