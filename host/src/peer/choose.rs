@@ -30,8 +30,9 @@ impl Candidate {
 }
 
 /// The index of the host to call; none where every candidate refused. Of the sound hosts those with the
-/// revision that is meant and the newest generation, of those this host, else the less busy one of two that are drawn (Mitzenmacher, "The
-/// Power of Two Choices"). `draw` gives a number below its argument.
+/// revision that is meant, of those this host, else the less busy one of two that are drawn (Mitzenmacher,
+/// "The Power of Two Choices"). While one revision takes over from another both are called, as each is
+/// ready. `draw` gives a number below its argument.
 pub(crate) fn choose(
     candidates: &[Candidate],
     mut draw: impl FnMut(usize) -> usize,
@@ -77,10 +78,9 @@ mod tests {
 
     use super::*;
 
-    fn candidate(generation: u64) -> Candidate {
+    fn candidate() -> Candidate {
         Candidate {
             meant: true,
-            generation,
             local: false,
             draining: false,
             ejected: false,
@@ -91,11 +91,9 @@ mod tests {
 
     fn any_candidate() -> impl Strategy<Value = Candidate> {
         let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-        let revision = (any::<bool>(), 0..3_u64);
-        (revision, flags, 0..5_u32).prop_map(
-            |((meant, generation), (local, draining, ejected, refused), in_flight)| Candidate {
+        (any::<bool>(), flags, 0..5_u32).prop_map(
+            |(meant, (local, draining, ejected, refused), in_flight)| Candidate {
                 meant,
-                generation,
                 local,
                 draining,
                 ejected,
@@ -136,9 +134,9 @@ mod tests {
     fn of_two_the_less_busy_one_is_called() {
         let busy = Candidate {
             in_flight: 9,
-            ..candidate(1)
+            ..candidate()
         };
-        let all = [busy, candidate(1)];
+        let all = [busy, candidate()];
         for first in 0..2 {
             let mut drawn = [first, 0].into_iter();
             assert_eq!(choose(&all, |_| drawn.next().unwrap()), Some(1));
@@ -149,10 +147,13 @@ mod tests {
     fn where_all_failed_lately_one_is_tried() {
         let failed = Candidate {
             ejected: true,
-            ..candidate(1)
+            ..candidate()
         };
         assert_eq!(choose(&[failed], |_| 0), Some(0));
-        let older = candidate(0);
-        assert_eq!(choose(&[failed, older], |_| 0), Some(1));
+        let other = Candidate {
+            meant: false,
+            ..candidate()
+        };
+        assert_eq!(choose(&[failed, other], |_| 0), Some(1));
     }
 }

@@ -75,7 +75,8 @@ impl Router {
         router
     }
 
-    /// Whether this host does a call that it could do: it does unless another host runs something newer.
+    /// Whether this host does a call that it could do: it does unless the run falls to a revision that only
+    /// others run, or it leaves.
     pub(crate) fn keeps(&self, instance: &Arc<Instance>, run: RunId) -> bool {
         // Where the list is not here yet, it comes while this call is done.
         let Some(tenant) = self.table.peek(&instance.tenant) else {
@@ -133,7 +134,6 @@ impl Router {
             let own = self.hosts.get(&self.own);
             candidates.push(Candidate {
                 meant: share.means(instance.generation),
-                generation: instance.generation,
                 local: true,
                 draining: own.is_some_and(|own| own.draining),
                 ejected: false,
@@ -156,7 +156,6 @@ impl Router {
                 let (in_flight, ejected) = self.client.state(host);
                 candidates.push(Candidate {
                     meant: share.means(replica.generation),
-                    generation: replica.generation,
                     local: false,
                     draining: peer.draining,
                     ejected: ejected || peer.lost,
