@@ -1,4 +1,4 @@
-//! What a component asks for, and how that compares with what its resource grants.
+//! What a component can ask for, and a resource grant.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -115,53 +115,23 @@ impl Grants {
     }
 }
 
-/// What a component asks for against what it is granted.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Comparison {
-    /// Asked and granted: what it can use.
-    pub effective: BTreeSet<Capability>,
-    /// Asked, not granted: what it imports and is denied.
-    pub denied: BTreeSet<Capability>,
-    /// Granted, not asked: what could be taken away without harm.
-    pub unused: BTreeSet<Capability>,
-}
-
-/// Compares the interfaces that a component imports with its grants.
-pub fn compare<'a>(imports: impl IntoIterator<Item = &'a str>, grants: &Grants) -> Comparison {
-    let asked: BTreeSet<_> = imports
-        .into_iter()
-        .filter_map(Capability::of_import)
-        .collect();
-    let granted = grants.capabilities();
-    Comparison {
-        effective: asked.intersection(&granted).copied().collect(),
-        denied: asked.difference(&granted).copied().collect(),
-        unused: granted.difference(&asked).copied().collect(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn asked_granted_and_unused_are_told_apart() {
-        let grants = Grants {
-            clocks: true,
-            session: true,
-            ..Grants::default()
-        };
+    fn imports_ask_for_capabilities() {
         let imports = [
             "wasi:clocks/wall-clock@0.2.3",
             "wasi:http/outgoing-handler@0.2.6",
             "wasi:random/random@0.2.0",
             "ringfence:agent/context@0.1.0",
         ];
-        let comparison = compare(imports, &grants);
-        assert_eq!(comparison.effective, BTreeSet::from([Capability::Clocks]));
-        assert_eq!(comparison.denied, BTreeSet::from([Capability::Http]));
-        assert_eq!(comparison.unused, BTreeSet::from([Capability::Session]));
+        let asked: BTreeSet<_> = imports
+            .into_iter()
+            .filter_map(Capability::of_import)
+            .collect();
+        assert_eq!(asked, [Capability::Clocks, Capability::Http].into());
     }
 
     #[test]

@@ -45,16 +45,16 @@ mod yaml;
 
 pub use agent::{Agent, AgentSpec, LoopSpec, ModelRef, Parameter};
 pub use artifact::ArtifactSource;
-pub use capability::{Capability, Comparison, compare};
+pub use capability::Capability;
 pub use ceiling::{
     Allowance, Ceiling, CeilingSpec, CeilingStatus, FolderBound, HttpBound, Isolation,
     PlacementBound,
 };
 pub use digest::{Digest, DigestError};
 pub use effective::{
-    DEFAULT_POOL, DEFAULT_TRUST_CLASS, EffectiveGrants, EffectivePlacement, LimitRefusal,
-    NamedCeiling, PlacementConflict, Refusal, effective_grants, effective_limits,
-    effective_placement,
+    Asks, DEFAULT_POOL, DEFAULT_TRUST_CLASS, EffectiveGrants, EffectivePlacement, LimitRefusal,
+    NamedCeiling, PlacementConflict, Refusal, asks_granted, effective_grants, effective_limits,
+    effective_placement, not_allowed,
 };
 pub use endpoint::{ANTHROPIC_BASE_URL, OPENAI_BASE_URL};
 pub use grant::{

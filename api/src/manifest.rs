@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::problem::{Problem, suggestion};
-use crate::{API_VERSION, AgentSpec, Metadata, ModelSpec, TenantName, ToolSpec, shape, yaml};
+use crate::{
+    API_VERSION, AgentSpec, CeilingSpec, Metadata, ModelSpec, TenantName, ToolSpec, shape, yaml,
+};
 
 /// Most bytes of one manifest that are read; a larger one is refused before parsing.
 pub const MANIFEST_BYTES: usize = 1 << 20;
@@ -38,12 +40,16 @@ pub enum Kind {
     Tool,
     /// A model.
     Model,
+    /// A ceiling, which belongs to no tenant.
+    Ceiling,
 }
 
 impl Kind {
-    /// Every kind, in the order in which resources of different kinds are applied: what others refer
-    /// to comes first.
-    pub const ALL: [Kind; 3] = [Kind::Model, Kind::Tool, Kind::Agent];
+    /// Every kind, in the order in which resources of different kinds are applied: what bounds others
+    /// and what others refer to comes first.
+    pub const ALL: [Kind; 4] = [Kind::Ceiling, Kind::Model, Kind::Tool, Kind::Agent];
+    /// The kinds that tenants have, in the same order.
+    pub const OF_TENANTS: [Kind; 3] = [Kind::Model, Kind::Tool, Kind::Agent];
 
     /// Name in `kind:`.
     pub fn as_str(self) -> &'static str {
@@ -51,6 +57,7 @@ impl Kind {
             Kind::Agent => "Agent",
             Kind::Tool => "Tool",
             Kind::Model => "Model",
+            Kind::Ceiling => "Ceiling",
         }
     }
 
@@ -60,7 +67,13 @@ impl Kind {
             Kind::Agent => "agents",
             Kind::Tool => "tools",
             Kind::Model => "models",
+            Kind::Ceiling => "ceilings",
         }
+    }
+
+    /// Whether resources of this kind belong to tenants.
+    pub fn is_of_tenants(self) -> bool {
+        Self::OF_TENANTS.contains(&self)
     }
 }
 
@@ -72,7 +85,7 @@ impl fmt::Display for Kind {
 
 /// A text that names no kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("kind {0:?} is not known: use one of Agent, Tool, Model")]
+#[error("kind {0:?} is not known: use one of Agent, Tool, Model, Ceiling")]
 pub struct KindError(String);
 
 impl FromStr for Kind {
@@ -97,6 +110,8 @@ pub enum Resource {
     Tool(Box<ToolSpec>),
     /// A model.
     Model(Box<ModelSpec>),
+    /// A ceiling.
+    Ceiling(Box<CeilingSpec>),
 }
 
 impl Resource {
@@ -106,6 +121,7 @@ impl Resource {
             Resource::Agent(_) => Kind::Agent,
             Resource::Tool(_) => Kind::Tool,
             Resource::Model(_) => Kind::Model,
+            Resource::Ceiling(_) => Kind::Ceiling,
         }
     }
 }
@@ -113,7 +129,8 @@ impl Resource {
 /// One resource with its name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Manifest {
-    /// Name and tenant.
+    /// Name and tenant. Of what belongs to no tenant, the tenant is that of the host itself, which nobody
+    /// may enter.
     pub metadata: Metadata,
     /// What is wanted.
     pub resource: Resource,
@@ -187,12 +204,18 @@ impl Manifest {
 
     /// The manifest as a JSON document.
     pub fn to_json(&self) -> Value {
-        serde_json::json!({
+        let mut document = serde_json::json!({
             "apiVersion": API_VERSION,
             "kind": self.kind().as_str(),
             "metadata": self.metadata,
             "spec": self.spec(),
-        })
+        });
+        if !self.kind().is_of_tenants()
+            && let Some(metadata) = document["metadata"].as_object_mut()
+        {
+            metadata.shift_remove("namespace");
+        }
+        document
     }
 
     /// The spec as JSON.
@@ -202,6 +225,7 @@ impl Manifest {
             Resource::Agent(spec) => serde_json::to_value(spec),
             Resource::Tool(spec) => serde_json::to_value(spec),
             Resource::Model(spec) => serde_json::to_value(spec),
+            Resource::Ceiling(spec) => serde_json::to_value(spec),
         }
         .unwrap_or_default()
     }
@@ -223,6 +247,9 @@ impl Manifest {
 
 impl fmt::Display for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.kind().is_of_tenants() {
+            return write!(f, "{} {}", self.kind(), self.metadata.name);
+        }
         write!(
             f,
             "{} {}/{}",
@@ -281,13 +308,24 @@ fn read(
     let mut metadata = document.remove("metadata").unwrap_or_default();
     if let Some(map) = metadata.as_object_mut() {
         map.retain(|key, _| !SERVER_FIELDS.contains(&key.as_str()));
-        map.entry("namespace")
-            .or_insert_with(|| tenant.as_str().into());
+        let of_tenant = kind.is_none_or(Kind::is_of_tenants);
+        if !of_tenant && map.contains_key("namespace") {
+            let message = "it belongs to no tenant: remove it";
+            problems.push(Problem::new("metadata.namespace", message));
+        }
+        let tenant = match of_tenant {
+            true => tenant.as_str(),
+            false => TenantName::SYSTEM,
+        };
+        map.entry("namespace").or_insert_with(|| tenant.into());
         *name = kind
             .zip(map.get("name").and_then(Value::as_str))
             .map(|(kind, name)| {
                 let tenant = map["namespace"].as_str().unwrap_or_default();
-                format!("{kind} {tenant}/{name}")
+                match kind.is_of_tenants() {
+                    true => format!("{kind} {tenant}/{name}"),
+                    false => format!("{kind} {name}"),
+                }
             });
     }
     let metadata: Option<Metadata> = typed(
@@ -305,6 +343,7 @@ fn read(
         Kind::Agent => typed(schema, spec, "spec", &mut problems).map(Resource::Agent),
         Kind::Tool => typed(schema, spec, "spec", &mut problems).map(Resource::Tool),
         Kind::Model => typed(schema, spec, "spec", &mut problems).map(Resource::Model),
+        Kind::Ceiling => typed(schema, spec, "spec", &mut problems).map(Resource::Ceiling),
     };
     let (Some(metadata), Some(resource)) = (metadata, resource) else {
         return Err(problems);

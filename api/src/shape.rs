@@ -10,12 +10,14 @@ use serde_json::{Map, Value};
 
 use crate::problem::{Problem, Report, suggestion};
 use crate::{
-    AgentSpec, Digest, FunctionName, Kind, Metadata, ModelSpec, Name, TenantName, ToolSpec,
+    AgentSpec, CeilingSpec, Digest, FunctionName, Kind, Metadata, ModelSpec, Name, TenantName,
+    ToolSpec,
 };
 
 static METADATA: LazyLock<Value> = LazyLock::new(schema::<Metadata>);
 static AGENT: LazyLock<Value> = LazyLock::new(schema::<AgentSpec>);
 static TOOL: LazyLock<Value> = LazyLock::new(schema::<ToolSpec>);
+static CEILING: LazyLock<Value> = LazyLock::new(schema::<CeilingSpec>);
 static MODEL: LazyLock<Value> = LazyLock::new(schema::<ModelSpec>);
 
 fn schema<T: schemars::JsonSchema>() -> Value {
@@ -28,6 +30,7 @@ pub fn spec_schema(kind: Kind) -> &'static Value {
         Kind::Agent => &AGENT,
         Kind::Tool => &TOOL,
         Kind::Model => &MODEL,
+        Kind::Ceiling => &CEILING,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ringfence_api::{Ceiling, Digest, Manifest, TenantName};
+use ringfence_api::{Digest, Manifest, TenantName};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -40,14 +40,8 @@ fn filled(text: &str) -> String {
     text
 }
 
-/// The manifests in a text, all of which have to be valid. Ceilings are for clusters only.
+/// The manifests in a text, all of which have to be valid.
 fn valid(from: &str, text: &str) -> usize {
-    if text.contains("kind: Ceiling") {
-        return match serde_saphyr::from_str::<Ceiling>(text) {
-            Ok(_) => 1,
-            Err(error) => panic!("{from}: {error}"),
-        };
-    }
     match Manifest::from_yaml(&filled(text), &TenantName::default()) {
         Ok(manifests) => manifests.len(),
         Err(problems) => panic!("{from}: {problems:#?}"),

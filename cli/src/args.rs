@@ -9,6 +9,7 @@ use crate::command::{
     call::CallArgs,
     completion::CompletionArgs,
     get::{DescribeArgs, GetArgs},
+    grants::GrantsArgs,
     host::HostArgs,
     key::KeyArgs,
     logs::LogsArgs,
@@ -62,6 +63,8 @@ pub enum Command {
     Get(GetArgs),
     /// Show everything about one resource
     Describe(DescribeArgs),
+    /// Show what an agent or tool may do, what not, and why
+    Grants(GrantsArgs),
     /// Remove resources or artifacts
     Delete(DeleteArgs),
     /// Upload a component to the host, and to a registry with --to

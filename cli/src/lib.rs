@@ -80,6 +80,7 @@ fn command(cli: Cli, program: plugin::Program) -> anyhow::Result<()> {
             Command::Apply(args) => command::apply::apply(&place, args, cli.output).await,
             Command::Get(args) => command::get::get(&place, args, cli.output).await,
             Command::Describe(args) => command::get::describe(&place, args, cli.output).await,
+            Command::Grants(args) => command::grants::run(&place, args, cli.output).await,
             Command::Delete(args) => command::apply::delete(&place, args, cli.output).await,
             Command::Push(args) => command::artifact::push(&place, args, cli.output).await,
             Command::Pull(args) => command::artifact::pull(&place, args, cli.output).await,

@@ -65,7 +65,8 @@ impl Place {
     pub async fn list(&self, kind: Kind) -> Result<Vec<Value>> {
         match self {
             Self::Host(client) => {
-                let request = client.in_tenant(Method::GET, kind.plural());
+                let path = address(kind, client.tenant(), None);
+                let request = client.request(Method::GET, &path);
                 Ok(items(&client.json(request).await?))
             }
             Self::Cluster(cluster) => cluster.list(kind).await,
@@ -79,8 +80,8 @@ impl Place {
     pub async fn one(&self, kind: Kind, name: &str) -> Result<Value> {
         match self {
             Self::Host(client) => {
-                let path = format!("{}/{}", kind.plural(), segment(name));
-                client.json(client.in_tenant(Method::GET, &path)).await
+                let path = address(kind, client.tenant(), Some(name));
+                client.json(client.request(Method::GET, &path)).await
             }
             Self::Cluster(cluster) => cluster.one(kind, name).await,
         }
@@ -112,7 +113,7 @@ impl Place {
             }
             Self::Cluster(cluster) => {
                 let mut names = BTreeSet::new();
-                for kind in Kind::ALL {
+                for kind in Kind::OF_TENANTS {
                     for object in cluster.list_everywhere(kind).await? {
                         let namespace = object["metadata"]["namespace"].as_str();
                         names.extend(namespace.map(ToOwned::to_owned));
@@ -201,7 +202,7 @@ impl Place {
     pub async fn delete(&self, kind: Kind, tenant: &TenantName, name: &str) -> Result<Vec<Value>> {
         match self {
             Self::Host(client) => {
-                let path = format!("tenants/{tenant}/{}/{}", kind.plural(), segment(name));
+                let path = address(kind, tenant, Some(name));
                 let answer = client.json(client.request(Method::DELETE, &path)).await?;
                 Ok(items(&answer))
             }
@@ -214,17 +215,22 @@ impl Place {
 }
 
 async fn on_host(client: &Client, manifests: &[Manifest], dry_run: bool) -> Result<Vec<Value>> {
-    let mut by_tenant: BTreeMap<TenantName, Vec<Value>> = BTreeMap::new();
+    // Ceilings, which belong to none, come first: what follows is bounded by them.
+    let mut by_tenant: BTreeMap<Option<TenantName>, Vec<Value>> = BTreeMap::new();
     for manifest in manifests {
         let tenant = manifest.metadata.namespace.clone();
+        let of_tenant = manifest.kind().is_of_tenants();
         by_tenant
-            .entry(tenant)
+            .entry(of_tenant.then_some(tenant))
             .or_default()
             .push(manifest.to_json());
     }
     let mut changed = Vec::new();
     for (tenant, documents) in by_tenant {
-        let path = format!("tenants/{tenant}/apply?dryRun={dry_run}");
+        let path = match tenant {
+            Some(tenant) => format!("tenants/{tenant}/apply?dryRun={dry_run}"),
+            None => format!("ceilings?dryRun={dry_run}"),
+        };
         let request = client.request(Method::POST, &path).json(&documents);
         changed.extend(items(&client.json(request).await?));
     }
@@ -251,10 +257,26 @@ async fn in_cluster(
     Ok(changed)
 }
 
+/// Where a host has resources of a kind, or one of them.
+fn address(kind: Kind, tenant: &TenantName, name: Option<&str>) -> String {
+    let all = match kind.is_of_tenants() {
+        true => format!("tenants/{tenant}/{}", kind.plural()),
+        false => kind.plural().to_owned(),
+    };
+    match name {
+        Some(name) => format!("{all}/{}", segment(name)),
+        None => all,
+    }
+}
+
 fn items(answer: &Value) -> Vec<Value> {
     answer["items"].as_array().cloned().unwrap_or_default()
 }
 
 fn item(kind: Kind, tenant: &TenantName, name: &str, change: &str) -> Value {
-    json!({"kind": kind, "namespace": tenant, "name": name, "change": change})
+    let mut item = json!({"kind": kind, "name": name, "change": change});
+    if kind.is_of_tenants() {
+        item["namespace"] = json!(tenant);
+    }
+    item
 }

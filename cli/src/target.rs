@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 use ringfence_api::TenantName;
+use ringfence_host::gateway::auth::DEFAULT_AUDIENCE;
 
 use crate::exit::{Code, fail};
 
@@ -62,7 +63,8 @@ pub struct Target {
         help_heading = "Host or cluster"
     )]
     pub tenant: Option<TenantName>,
-    /// API key of the host [default on a cluster: the kubeconfig's token]
+    /// API key of the host, or a token that is made for it [default on a cluster: the kubeconfig's token
+    /// where it is]
     #[arg(
         long,
         global = true,
@@ -72,6 +74,25 @@ pub struct Target {
         help_heading = "Host or cluster"
     )]
     pub api_key: Option<String>,
+    /// Service account of the tenant as which hosts of a cluster are called; a short-lived token is made
+    #[arg(
+        long,
+        global = true,
+        env = "RINGFENCE_SERVICE_ACCOUNT",
+        value_name = "NAME",
+        help_heading = "Host or cluster"
+    )]
+    pub service_account: Option<String>,
+    /// Audience of the tokens that hosts of a cluster take; another token is never sent to them
+    #[arg(
+        long,
+        global = true,
+        env = "RINGFENCE_AUDIENCE",
+        value_name = "AUDIENCE",
+        default_value = DEFAULT_AUDIENCE,
+        help_heading = "Host or cluster"
+    )]
+    pub audience: String,
     /// Namespace of the operator and the hosts of a cluster
     #[arg(
         long,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+#[path = "cli/ceilings.rs"]
+mod ceilings;
 #[path = "cli/outside.rs"]
 mod outside;
 #[path = "cli/power.rs"]

@@ -7,8 +7,12 @@
     reason = "a test says what it expects by failing"
 )]
 
+#[path = "cluster/callers.rs"]
+mod callers;
 #[path = "cluster/fixture.rs"]
 mod fixture;
+#[path = "cluster/plugin.rs"]
+mod plugin;
 #[path = "cluster/resources.rs"]
 mod resources;
 #[path = "cluster/rollout.rs"]

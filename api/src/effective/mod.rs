@@ -10,6 +10,7 @@ mod limits;
 mod placement;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,6 +19,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use limits::{LimitRefusal, effective_limits};
+pub use verdict::{Asks, asks_granted, not_allowed};
+
 pub use placement::{
     DEFAULT_POOL, DEFAULT_TRUST_CLASS, EffectivePlacement, PlacementConflict, effective_placement,
 };

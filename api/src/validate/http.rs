@@ -31,45 +31,53 @@ impl HttpGrant {
         if self.port == Some(0) {
             report.field("port").say("0 is no port");
         }
-        if let Some(methods) = &self.methods {
-            let mut report = report.field("methods");
-            if methods.is_empty() {
-                report.say("is empty: name the methods, or remove the field for GET and HEAD");
-            }
-            count(methods.len(), &mut report);
-            unique(methods, "", &mut report);
-            for (index, method) in methods.iter().enumerate() {
-                let token = !method.is_empty() && method.bytes().all(token_byte);
-                if !token || method.bytes().any(|b| b.is_ascii_lowercase()) {
-                    report.index(index).say(format!(
-                        "{method:?} is not a method: write it as GET or POST"
-                    ));
-                } else if method == "CONNECT" {
-                    report.index(index).say("CONNECT cannot be granted");
-                }
-                size(method, 32, &mut report.index(index));
-            }
+        if let Some(granted) = &self.methods {
+            methods(granted, &mut report.field("methods"));
         }
-        if let Some(path) = &self.path {
-            let mut report = report.field("path");
-            size(path, 2048, &mut report);
-            let segments = || path.split('/').any(|part| matches!(part, "." | ".."));
-            if !path.starts_with('/') {
-                report.say(format!("{path:?} is not absolute: start it with /"));
-            } else if path.contains(['?', '#']) || segments() {
-                report.say(format!("{path:?} is not plain: leave out ?, #, . and .."));
-            } else if path.bytes().any(|b| !b.is_ascii_graphic()) {
-                report.say(format!(
-                    "{path:?} holds characters that have to be percent-encoded"
-                ));
-            }
+        if let Some(prefix) = &self.path {
+            path(prefix, &mut report.field("path"));
         }
         headers(&self.headers, &mut report.field("headers"));
     }
 }
 
+/// Checks methods, as grants and bounds name them.
+pub(super) fn methods(methods: &[String], report: &mut Report<'_>) {
+    if methods.is_empty() {
+        report.say("is empty: name the methods, or remove the field for GET and HEAD");
+    }
+    count(methods.len(), report);
+    unique(methods, "", report);
+    for (index, method) in methods.iter().enumerate() {
+        let token = !method.is_empty() && method.bytes().all(token_byte);
+        if !token || method.bytes().any(|b| b.is_ascii_lowercase()) {
+            report.index(index).say(format!(
+                "{method:?} is not a method: write it as GET or POST"
+            ));
+        } else if method == "CONNECT" {
+            report.index(index).say("CONNECT cannot be granted");
+        }
+        size(method, 32, &mut report.index(index));
+    }
+}
+
+/// Checks a path prefix.
+pub(super) fn path(path: &str, report: &mut Report<'_>) {
+    size(path, 2048, report);
+    let segments = || path.split('/').any(|part| matches!(part, "." | ".."));
+    if !path.starts_with('/') {
+        report.say(format!("{path:?} is not absolute: start it with /"));
+    } else if path.contains(['?', '#']) || segments() {
+        report.say(format!("{path:?} is not plain: leave out ?, #, . and .."));
+    } else if path.bytes().any(|b| !b.is_ascii_graphic()) {
+        report.say(format!(
+            "{path:?} holds characters that have to be percent-encoded"
+        ));
+    }
+}
+
 /// A host name, `*.` and a domain, or an IP address.
-fn host(text: &str) -> Result<(), String> {
+pub(super) fn host(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Err("is empty: name a host".to_owned());
     }

@@ -1,6 +1,7 @@
 //! What the types alone cannot say: which fields go together, what texts may hold, how much there may
 //! be of anything. Pure; it never stops at the first problem.
 
+mod ceiling;
 mod grants;
 mod http;
 mod kinds;
@@ -31,6 +32,7 @@ impl Manifest {
             Resource::Agent(spec) => spec.validate(&mut report),
             Resource::Tool(spec) => spec.validate(&mut report),
             Resource::Model(spec) => spec.validate(&mut report),
+            Resource::Ceiling(spec) => spec.validate(&mut report),
         }
         problems
     }

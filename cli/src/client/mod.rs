@@ -32,6 +32,8 @@ pub struct Client {
     name: String,
     key: Option<Key>,
     tenant: TenantName,
+    /// Whether the host is one of a cluster.
+    cluster: bool,
 }
 
 /// How requests get there.
@@ -79,6 +81,25 @@ impl Client {
             base,
             key: key.map(Key::Bearer),
             tenant,
+            cluster: false,
+        })
+    }
+
+    /// As [`Self::new`], of a host of a cluster, `name` in messages.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of_cluster(
+        url: &str,
+        name: String,
+        key: Option<String>,
+        tenant: TenantName,
+    ) -> Result<Self> {
+        let client = Self::new(url, "the address of the host", key, tenant)?;
+        Ok(Self {
+            cluster: true,
+            name,
+            ..client
         })
     }
 
@@ -100,6 +121,7 @@ impl Client {
             name,
             key: credential.map(|credential| Key::Header(credential.header())),
             tenant,
+            cluster: true,
         })
     }
 
@@ -196,14 +218,15 @@ impl Client {
             }
         };
         if status == StatusCode::UNAUTHORIZED {
-            message = match self.way {
-                Way::Direct => {
+            message = match self.cluster {
+                false => {
                     "the host needs a valid API key, which has not expired: give --api-key or set \
                      RINGFENCE_API_KEY"
                 }
-                Way::Proxied(_) => {
-                    "the host takes neither a token of the kubeconfig (a client certificate is none) \
-                     nor an API key that was given: log in with a token, or give --api-key"
+                true => {
+                    "the host does not know who calls: give --service-account NAME (of the tenant), \
+                     for which a token is made, or --api-key; a token of the kubeconfig is sent only \
+                     where it was made for hosts (--audience)"
                 }
             }
             .to_owned();

@@ -8,7 +8,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use ringfence_api::{Host, Instance, KIND_LABEL, Kind, NAME_LABEL, condition};
 
-use super::Cluster;
+use super::{Cluster, Credential};
 use crate::client::{Client, Proxy, is_private};
 use crate::exit::{Code, fail};
 
@@ -32,7 +32,7 @@ impl Cluster {
             .find(|host| running.contains(&host.name_any()))
             .or(hosts.first());
         match best {
-            Some(host) => self.way_to(host),
+            Some(host) => self.way_to(host, self.credential().await?.as_ref()),
             None => Err(self.no_host()),
         }
     }
@@ -46,7 +46,9 @@ impl Cluster {
         if hosts.is_empty() {
             return Err(self.no_host());
         }
-        hosts.iter().map(|host| self.way_to(host)).collect()
+        let credential = self.credential().await?;
+        let way = |host| self.way_to(host, credential.as_ref());
+        hosts.iter().map(way).collect()
     }
 
     fn no_host(&self) -> anyhow::Error {
@@ -88,7 +90,7 @@ impl Cluster {
     }
 
     /// Through the API server to a host that is a Pod; to its address otherwise.
-    fn way_to(&self, host: &Host) -> Result<Client> {
+    fn way_to(&self, host: &Host, credential: Option<&Credential>) -> Result<Client> {
         let name = host.name_any();
         let address = host.status.as_ref().and_then(|s| s.address.as_deref());
         let address = address.unwrap_or_default();
@@ -110,12 +112,12 @@ impl Cluster {
             };
             let proxy = Proxy::new(self.proxy.clone(), &self.system, &name, port);
             let tenant = self.tenant.clone();
-            return Client::proxied(proxy, shown, self.credential.as_ref(), tenant);
+            return Client::proxied(proxy, shown, credential, tenant);
         }
         let url = format!("http://{address}");
         let private = url::Url::parse(&url).is_ok_and(|url| is_private(&url));
-        let secret = match &self.credential {
-            // A token of the cluster is worth more than what is sent here: it stays off open networks.
+        let secret = match credential {
+            // What one is known by stays off open networks.
             Some(_) if !private => {
                 return Err(fail(
                     Code::Denied,
@@ -128,7 +130,7 @@ impl Cluster {
             Some(credential) => credential.header().to_str().ok().map(ToOwned::to_owned),
             None => None,
         };
-        Client::new(&url, &shown, secret, self.tenant.clone())
+        Client::of_cluster(&url, shown, secret, self.tenant.clone())
     }
 }
 

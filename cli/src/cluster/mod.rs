@@ -29,7 +29,15 @@ pub struct Cluster {
     name: String,
     tenant: TenantName,
     system: String,
-    credential: Option<Credential>,
+    caller: Caller,
+}
+
+/// Who calls hosts.
+enum Caller {
+    /// With this credential, or with none.
+    Known(Option<Credential>),
+    /// A service account of the tenant, for which a token is made when it is needed.
+    Account { name: String, audience: String },
 }
 
 impl Cluster {
@@ -61,12 +69,20 @@ impl Cluster {
                 fail(Code::Invalid, message)
             })?,
         };
-        let credential = credential::of(&mut config, target.api_key.as_deref())
-            .await
-            .map_err(|error| {
-                let message = format!("no credential for {name}: {error}");
-                fail(Code::Denied, message)
-            })?;
+        let no_credential = |error: tower::BoxError| {
+            let message = format!("no credential for {name}: {error}");
+            fail(Code::Denied, message)
+        };
+        let found = credential::of(&mut config, &target.audience).await;
+        let found = found.map_err(no_credential)?;
+        let credential = match (&target.api_key, &target.service_account) {
+            (Some(key), _) => Caller::Known(Some(Credential::new(key).map_err(no_credential)?)),
+            (None, Some(account)) => Caller::Account {
+                name: account.clone(),
+                audience: target.audience.clone(),
+            },
+            (None, None) => Caller::Known(found),
+        };
         let client = |config: Config| {
             Client::try_from(config).map_err(|error| {
                 let message = format!("{name} cannot be spoken to: {}", error::chain(&error));
@@ -81,7 +97,7 @@ impl Cluster {
             name,
             tenant,
             system: target.system_namespace.clone(),
-            credential,
+            caller: credential,
         })
     }
 
@@ -98,6 +114,22 @@ impl Cluster {
     /// What it is called in messages: context, URL, and why it was chosen.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What hosts are called with.
+    async fn credential(&self) -> Result<Option<Credential>> {
+        match &self.caller {
+            Caller::Known(credential) => Ok(credential.clone()),
+            Caller::Account { name, audience } => {
+                credential::of_account(&self.client, self.tenant.as_str(), name, audience)
+                    .await
+                    .map_err(|error| {
+                        let what =
+                            format!("service account {}/{name} to make a token of", self.tenant);
+                        self.failed(&what, &error)
+                    })
+            }
+        }
     }
 
     /// The version of the API server.

@@ -7,7 +7,7 @@ use kube::api::{
     DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, ValidationDirective,
 };
 use kube::core::{ApiResource, Resource};
-use ringfence_api::{Agent, Kind, Manifest, Model, TenantName, Tool};
+use ringfence_api::{Agent, Ceiling, Kind, Manifest, Model, TenantName, Tool};
 use serde_json::{Map, Value, json};
 
 use super::Cluster;
@@ -43,13 +43,17 @@ fn definition(kind: Kind) -> ApiResource {
         Kind::Agent => of::<Agent>(),
         Kind::Tool => of::<Tool>(),
         Kind::Model => of::<Model>(),
+        Kind::Ceiling => of::<Ceiling>(),
     }
 }
 
 impl Cluster {
     fn objects(&self, kind: Kind, tenant: &TenantName) -> Api<DynamicObject> {
         let definition = definition(kind);
-        Api::namespaced_with(self.client.clone(), tenant.as_str(), &definition)
+        match kind.is_of_tenants() {
+            true => Api::namespaced_with(self.client.clone(), tenant.as_str(), &definition),
+            false => Api::all_with(self.client.clone(), &definition),
+        }
     }
 
     /// The objects of a kind in the tenant, by name.

@@ -35,7 +35,7 @@ pub struct ApplyArgs {
 /// Arguments of `ringfence delete`.
 #[derive(Debug, Args)]
 pub struct DeleteArgs {
-    /// agents, tools, models or artifacts
+    /// agents, tools, models, ceilings or artifacts
     #[arg(required_unless_present = "files", value_name = "KIND")]
     kind: Option<String>,
     /// Names, or digests of artifacts

@@ -11,10 +11,11 @@ use crate::place::Place;
 use crate::show::{self, Format, Style, Table, condition_summary};
 
 /// What can be asked for; some have it that others of them have not.
-pub(crate) const KINDS: [&str; 7] = [
+pub(crate) const KINDS: [&str; 8] = [
     "agents",
     "tools",
     "models",
+    "ceilings",
     "all",
     "artifacts",
     "runs",
@@ -24,7 +25,7 @@ pub(crate) const KINDS: [&str; 7] = [
 /// Arguments of `ringfence get`.
 #[derive(Debug, Args)]
 pub struct GetArgs {
-    /// agents, tools, models, all, artifacts, runs or tenants
+    /// agents, tools, models, ceilings, all, artifacts, runs or tenants
     #[arg(value_name = "KIND")]
     kind: String,
     /// One of them only
@@ -38,7 +39,7 @@ pub struct GetArgs {
 /// Arguments of `ringfence describe`.
 #[derive(Debug, Args)]
 pub struct DescribeArgs {
-    /// agent, tool or model
+    /// agent, tool, model or ceiling
     #[arg(value_name = "KIND")]
     kind: String,
     /// Its name
@@ -58,7 +59,7 @@ pub async fn get(place: &Place, args: GetArgs, format: Format) -> Result<()> {
         _ => {}
     }
     let kinds: Vec<Kind> = match args.kind.as_str() {
-        "all" => Kind::ALL.to_vec(),
+        "all" => Kind::OF_TENANTS.to_vec(),
         other => vec![kind(other)?],
     };
     if let (Some(name), [kind]) = (&args.name, &kinds[..]) {
@@ -103,8 +104,9 @@ pub async fn describe(place: &Place, args: DescribeArgs, format: Format) -> Resu
 
 fn kind(text: &str) -> Result<Kind> {
     text.parse().map_err(|_| {
-        let message =
-            format!("{text:?} is no kind: use agents, tools, models, artifacts, runs or tenants");
+        let message = format!(
+            "{text:?} is no kind: use agents, tools, models, ceilings, artifacts, runs or tenants"
+        );
         fail(Code::Usage, message)
     })
 }

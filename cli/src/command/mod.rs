@@ -5,6 +5,7 @@ pub mod artifact;
 pub mod call;
 pub mod completion;
 pub mod get;
+pub mod grants;
 pub mod host;
 pub mod key;
 pub mod logs;

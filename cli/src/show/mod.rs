@@ -1,6 +1,7 @@
 //! What commands print: tables for people, JSON and YAML for programs. Colour only on a terminal, and
 //! never with `NO_COLOR`.
 
+mod grants;
 mod resource;
 mod table;
 mod trace;
@@ -11,6 +12,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use serde_json::Value;
 
+pub use grants::{grants, report};
 pub use resource::{condition_summary, describe};
 pub use table::Table;
 pub use trace::{duration, trace};

@@ -69,22 +69,11 @@ pub fn describe(resource: &Value, color: bool) -> String {
             text(&condition["message"])
         );
     }
-    if let Some(capabilities) = status["capabilities"].as_object() {
+    let capabilities = super::grants::summary(resource);
+    if !capabilities.is_empty() {
         out += &section("Capabilities", color);
-        for (name, meaning, style) in [
-            ("effective", "granted and used", Style::Good),
-            ("denied", "asked, not granted", Style::Warn),
-            ("unused", "granted, not asked", Style::Faint),
-        ] {
-            let names: Vec<String> = capabilities[name]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(text)
-                .collect();
-            if !names.is_empty() {
-                out += &format!("  {meaning}: {}\n", style.paint(&names.join(", "), color));
-            }
+        for (meaning, names, style) in capabilities {
+            out += &format!("  {meaning}: {}\n", style.paint(&names, color));
         }
     }
     if let Some(grants) = status["effectiveGrants"]
@@ -92,7 +81,9 @@ pub fn describe(resource: &Value, color: bool) -> String {
         .filter(|grants| !grants.is_empty())
     {
         out += &section("Grants", color);
-        for (capability, granted) in grants {
+        // By name: hosts and clusters keep the fields in an order of their own.
+        let sorted: std::collections::BTreeMap<_, _> = grants.iter().collect();
+        for (capability, granted) in sorted {
             match granted {
                 Value::Array(entries) => {
                     for entry in entries {
@@ -121,7 +112,7 @@ fn section(name: &str, color: bool) -> String {
 }
 
 /// A grant on one line, without the braces and quotes of JSON.
-fn grant(entry: &Value) -> String {
+pub(super) fn grant(entry: &Value) -> String {
     let Some(fields) = entry.as_object() else {
         return safe(&entry.to_string());
     };

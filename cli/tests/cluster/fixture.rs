@@ -26,6 +26,14 @@ pub(crate) async fn cluster() -> &'static ControlPlane {
     cluster
 }
 
+/// A control plane of one's own, for hosts that no other test shall call. It lasts as long as the process.
+pub(crate) async fn own_cluster() -> &'static ControlPlane {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cluster = Box::leak(Box::new(ControlPlane::start().await.unwrap()));
+    install(cluster).await;
+    cluster
+}
+
 async fn install(cluster: &'static ControlPlane) {
     let kinds = ringfence_operator::crds::yaml().unwrap();
     cluster.apply(&kinds).await.unwrap();
@@ -193,6 +201,15 @@ impl Cli {
                 .iter()
                 .any(|c| c["type"] == "Ready" && c["status"] == "True")
         });
+    }
+}
+
+impl Cli {
+    /// The same, with further options of every command.
+    pub(crate) fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(|a| (*a).to_owned()));
+        self
     }
 }
 

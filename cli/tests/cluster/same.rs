@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::fixture::{Cli, Host, cluster, text};
+use crate::fixture::{Cli, Host, cluster, text, until};
 
 /// What tests of both kinds apply unchanged.
 fn examples() -> String {
@@ -18,6 +18,7 @@ struct Seen {
     answers: Vec<String>,
     all: Vec<Vec<String>>,
     described: Vec<Vec<String>>,
+    grants: Vec<String>,
     runs: Vec<(String, String, String)>,
     trace: Vec<(String, String)>,
     failures: Vec<i32>,
@@ -76,6 +77,9 @@ fn work(cli: &Cli) -> Seen {
         answers,
         all,
         described,
+        grants: ["writer", "tool/scribe"]
+            .map(|of| cli.ok(&["grants", of]))
+            .to_vec(),
         runs: runs.collect(),
         trace: trace.lines().map(words).collect(),
         failures: vec![
@@ -125,10 +129,71 @@ async fn the_examples_are_the_same_on_a_host_and_on_a_cluster() {
     assert_eq!(here.answers[2], "noted: 5\n");
     assert_eq!(here.all, there.all);
     assert_eq!(here.described, there.described);
+    assert_eq!(here.grants, there.grants);
+    assert!(
+        here.grants[0].contains("tools       scribe"),
+        "{}",
+        here.grants[0]
+    );
     assert_eq!(here.runs, there.runs);
     assert_eq!(here.runs.len(), 3);
     assert_eq!(here.trace, there.trace);
     assert!(here.trace.len() >= 4, "{:?}", here.trace);
     assert_eq!(here.failures, there.failures);
     assert_eq!(here.failures, [3, 3, 3, 3, 2]);
+}
+
+/// The ceiling of a tenant, by the label that a tenant has on a host too.
+const CEILING: &str = "\
+apiVersion: ringfence.dev/v1alpha1
+kind: Ceiling
+metadata: {name: NAME}
+spec:
+  tenants: {matchLabels: {kubernetes.io/metadata.name: TENANT}}
+  allow: {models: ['*'], output: true, agents: ['*']}
+";
+
+fn bounded(cli: &Cli, tenant: &str) -> (Value, String, Vec<String>) {
+    cli.ok(&["apply", "-f", &examples()]);
+    cli.ready("agent", "writer");
+    let name = format!("narrow-{tenant}");
+    let ceiling = CEILING.replace("NAME", &name).replace("TENANT", tenant);
+    let file = cli.file("ceiling.yaml", &ceiling);
+    assert_eq!(
+        cli.ok(&["apply", "-f", &file]),
+        format!("ceiling/{name} created\n")
+    );
+    until("the ceiling takes the tool away", || {
+        json(&cli.ok(&["grants", "writer", "-o", "json"]))["refused"][0]["target"] == "scribe"
+    });
+    let mut report = json(&cli.ok(&["grants", "writer", "-o", "json"]));
+    report["namespace"].take();
+    let table = cli.ok(&["grants", "writer"]);
+    let described = sections(&cli.ok(&["describe", "agent", "writer"]));
+    assert!(cli.ok(&["get", "ceilings"]).contains(&name));
+    cli.ok(&["delete", "ceiling", &name]);
+    until("the tool is there again", || {
+        let report = json(&cli.ok(&["grants", "writer", "-o", "json"]));
+        report["refused"].as_array().is_none_or(Vec::is_empty)
+    });
+    let unnamed = |text: &str| text.replace(&name, "narrow");
+    let report = serde_json::from_str(&unnamed(&report.to_string())).unwrap();
+    let described = described.iter().map(|line| unnamed(line)).collect();
+    (report, unnamed(&table), described)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ceiling_takes_and_tells_the_same_on_a_host_and_on_a_cluster() {
+    let cluster = cluster().await;
+    let namespace = cluster.temp_namespace().await.unwrap();
+    let _node = Host::of(cluster, "bounded", &[]);
+    let alone = Host::alone(&[]);
+    let here = bounded(&Cli::to_host(&alone), "default");
+    let there = bounded(
+        &Cli::to_cluster(cluster.kubeconfig(), &namespace),
+        &namespace,
+    );
+    assert_eq!(here, there);
+    assert_eq!(here.0["refused"][0]["ceiling"], "narrow");
+    assert!(here.1.contains("ceiling narrow"), "{}", here.1);
 }

@@ -12,13 +12,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt as _;
 use parking_lot::RwLock;
-use ringfence_api::{Digest, Kind, Manifest, Problem, TenantName};
+use ringfence_api::{Digest, Kind, Manifest, Problem, Resource, TenantName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Directory;
+use super::ceilings::Ceilings;
 use super::offers::Offers;
-use super::resolve::{Resolved, Resolver};
+use super::resolve::{Resolved, Resolver, system_tenant};
 use super::status::{Status, Unresolved};
 use super::store::{Key, Store, StoreError, Stored};
 use crate::artifact::{ArtifactError, Artifacts};
@@ -122,6 +123,7 @@ pub struct Control {
     directory: Arc<Directory>,
     artifacts: Artifacts,
     unresolved: RwLock<HashMap<Key, Unresolved>>,
+    ceilings: RwLock<Ceilings>,
     /// Held while resources change.
     pub(super) changing: tokio::sync::Mutex<()>,
 }
@@ -157,9 +159,12 @@ impl Control {
             directory,
             artifacts,
             unresolved: RwLock::default(),
+            ceilings: RwLock::default(),
             changing: tokio::sync::Mutex::default(),
         };
         let all = control.store.list(None, None).await?;
+        // Before anything that they bound.
+        control.ceilings.write().clone_from(&ceilings_of(&all));
         control.start(all).await?;
         Ok(control)
     }
@@ -200,6 +205,7 @@ impl Control {
             let stored = resolved.iter().map(|(stored, _)| stored.clone()).collect();
             self.store.write(stored, Vec::new()).await?;
             self.publish(resolved);
+            self.follow_ceilings().await?;
         }
         Ok(changed)
     }
@@ -220,7 +226,31 @@ impl Control {
         }
         self.store.write(Vec::new(), vec![key.clone()]).await?;
         self.withdraw(key);
+        if key.kind == Kind::Ceiling {
+            self.follow_ceilings().await?;
+        }
         Ok(())
+    }
+
+    /// Lets the ceilings that are kept be in force, and everything that may do something else under them
+    /// than before be resolved anew.
+    ///
+    /// # Errors
+    /// The state cannot be read or written.
+    pub(super) async fn follow_ceilings(&self) -> Result<(), ControlError> {
+        let system = system_tenant();
+        let kept = self.store.list(Some(system), Some(Kind::Ceiling)).await?;
+        let now = ceilings_of(&kept);
+        let before = std::mem::replace(&mut *self.ceilings.write(), now.clone());
+        if before == now {
+            return Ok(());
+        }
+        let mut all = self.store.list(None, None).await?;
+        all.retain(|stored| {
+            let tenant = &stored.manifest.metadata.namespace;
+            !before.same_for(&now, tenant, &stored.manifest.resource)
+        });
+        self.start(all).await
     }
 
     /// One resource with its status.
@@ -307,7 +337,9 @@ impl Control {
         manifests: Vec<Manifest>,
         file: Option<&str>,
     ) -> Result<Vec<Step>, ControlError> {
-        if manifests.iter().any(|m| m.metadata.namespace.is_system()) {
+        let is_foreign =
+            |m: &Manifest| m.kind().is_of_tenants() && m.metadata.namespace.is_system();
+        if manifests.iter().any(is_foreign) {
             return Err(ControlError::SystemTenant);
         }
         let keys: Vec<Key> = manifests.iter().map(Key::of).collect();
@@ -376,9 +408,10 @@ impl Control {
     }
 
     pub(super) async fn resolve_all(&self, all: Vec<Stored>) -> Vec<Attempt> {
+        let ceilings = &self.ceilings.read().clone();
         futures::stream::iter(all)
             .map(|mut stored| async move {
-                let attempt = self.resolver.resolve(&mut stored).await;
+                let attempt = self.resolver.resolve(&mut stored, ceilings).await;
                 (stored, attempt)
             })
             .buffered(RESOLVING)
@@ -410,6 +443,8 @@ impl Control {
             match resolved {
                 Resolved::Instance(instance) => self.directory.put_instance(instance),
                 Resolved::Model(model) => self.directory.put_model(&key.tenant, key.name, model),
+                // See `follow_ceilings`.
+                Resolved::Ceiling => {}
             }
         }
     }
@@ -430,10 +465,19 @@ impl Control {
         let instance = match key.kind {
             Kind::Agent => view.agents.get(&key.name),
             Kind::Tool => view.tools.get(&key.name),
-            Kind::Model => None,
+            Kind::Model | Kind::Ceiling => None,
         };
+        let ceilings = self.ceilings.read().clone();
         let status = match instance {
-            Some(instance) => Status::instance(&stored, instance, &view),
+            Some(instance) => Status::instance(&stored, instance, &view, &ceilings.of(&key.tenant)),
+            None if key.kind == Kind::Ceiling => {
+                let tenants = self.directory.tenants();
+                let bounded = |tenant: &&TenantName| {
+                    let mut of = ceilings.of(tenant).into_iter();
+                    of.any(|ceiling| *ceiling.name == key.name)
+                };
+                Status::ceiling(&stored, tenants.iter().filter(bounded).count())
+            }
             None if key.kind == Kind::Model && view.models.contains_key(&key.name) => {
                 Status::model(&stored)
             }
@@ -441,6 +485,16 @@ impl Control {
         };
         View { stored, status }
     }
+}
+
+fn ceilings_of(all: &[Stored]) -> Ceilings {
+    let mut ceilings = Ceilings::default();
+    for stored in all {
+        if let Resource::Ceiling(spec) = &stored.manifest.resource {
+            ceilings.with(stored.manifest.metadata.name.clone(), (**spec).clone());
+        }
+    }
+    ceilings
 }
 
 /// Why an artifact was not deleted.

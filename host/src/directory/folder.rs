@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ringfence_api::{Manifest, TenantName};
+use ringfence_api::{Kind, Manifest, TenantName};
 use tokio_util::sync::CancellationToken;
 
 use super::apply::{Attempt, Change, Control, ControlError, Step, problem};
@@ -186,7 +186,7 @@ impl Wanted {
         };
         for manifest in manifests {
             let key = Key::of(&manifest);
-            if key.tenant.is_system() {
+            if key.kind.is_of_tenants() && key.tenant.is_system() {
                 complain(format!("{key}: tenant {} belongs to the host", key.tenant));
                 continue;
             }
@@ -254,6 +254,16 @@ impl Control {
             .map(|(key, _)| key)
             .collect();
         let changed = put.len();
+        // Ceilings before anything that they bound.
+        let (ceilings, put): (Vec<Step>, Vec<Step>) = put
+            .into_iter()
+            .partition(|step| step.stored.manifest.kind() == Kind::Ceiling);
+        let ceilings = ceilings.into_iter().map(|step| step.stored).collect();
+        let gone_ceilings = gone.iter().filter(|key| key.kind == Kind::Ceiling);
+        self.store()
+            .write(ceilings, gone_ceilings.cloned().collect())
+            .await?;
+        self.follow_ceilings().await?;
         let attempts: Vec<Attempt> = self
             .resolve_all(put.into_iter().map(|step| step.stored).collect())
             .await;

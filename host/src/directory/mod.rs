@@ -4,6 +4,7 @@
 //! instances by [`resolve`].
 
 pub mod apply;
+mod ceilings;
 pub mod folder;
 mod instance;
 mod listing;
@@ -118,7 +119,7 @@ impl TenantView {
         let all = match kind {
             Kind::Agent => &self.agents,
             Kind::Tool => &self.tools,
-            Kind::Model => return None,
+            Kind::Model | Kind::Ceiling => return None,
         };
         let whole = all.get(name);
         if self.canaries.is_empty() {
@@ -213,7 +214,7 @@ impl Directory {
         match kind {
             Kind::Agent => view.agents.get(name).cloned(),
             Kind::Tool => view.tools.get(name).cloned(),
-            Kind::Model => None,
+            Kind::Model | Kind::Ceiling => None,
         }
     }
 
@@ -321,6 +322,8 @@ impl Directory {
                 Kind::Agent => drop(Arc::make_mut(&mut view.agents).remove(name)),
                 Kind::Tool => drop(Arc::make_mut(&mut view.tools).remove(name)),
                 Kind::Model => drop(Arc::make_mut(&mut view.models).remove(name)),
+                // It is nothing that could be called.
+                Kind::Ceiling => {}
             }
             if !view.canaries.is_empty() {
                 Arc::make_mut(&mut view.canaries).remove(&(kind, name.clone()));

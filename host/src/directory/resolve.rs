@@ -9,10 +9,12 @@ use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use parking_lot::Mutex;
 use ringfence_api::{
     AgentSpec, ArtifactSource, Digest, Grants, HeaderSpec, Kind, LimitsSpec, Metadata, ModelSpec,
-    Parameter, Pinned, Resource, RolloutSpec, SecretRef, TenantName, ToolSpec, Workload,
+    NamedCeiling, Parameter, Pinned, Resource, RolloutSpec, SecretRef, TenantName, ToolSpec,
+    Workload, effective_grants, effective_limits, not_allowed,
 };
 use tokio::sync::Semaphore;
 
+use super::ceilings::Ceilings;
 use super::offers::Offers;
 use super::status::Unresolved;
 use super::store::Stored;
@@ -37,6 +39,8 @@ pub(crate) enum Resolved {
     Instance(Arc<Instance>),
     /// A model.
     Model(Arc<Model>),
+    /// A ceiling, which is in force as soon as it is kept.
+    Ceiling,
 }
 
 /// What an instance is made with beside its spec.
@@ -82,15 +86,34 @@ impl Resolver {
     ///
     /// # Errors
     /// What the host lacks, or what the component does not have.
-    pub(super) async fn resolve(&self, stored: &mut Stored) -> Result<Resolved, Unresolved> {
+    pub(super) async fn resolve(
+        &self,
+        stored: &mut Stored,
+        ceilings: &Ceilings,
+    ) -> Result<Resolved, Unresolved> {
         let generation = stored.generation;
         let metadata = &stored.manifest.metadata;
+        let ceilings = ceilings.of(&metadata.namespace);
         match &stored.manifest.resource {
             Resource::Agent(spec) => {
                 one_host(&spec.rollout)?;
+                let granted = spec.component_grants();
+                let asked = match &spec.component {
+                    Some(source) => {
+                        let tenant = &metadata.namespace;
+                        let (digest, found) = self.component(tenant, source, stored.digest).await?;
+                        stored.digest = Some(digest);
+                        found.needs()
+                    }
+                    None => granted.asked_by_chat(),
+                };
                 let given = Given {
-                    grants: spec.component_grants(),
-                    limits: limits(&spec.limits, &AGENT_LIMITS)?,
+                    grants: effective_grants(&asked, &granted, &ceilings).grants,
+                    limits: bounded(
+                        limits(&spec.limits, &AGENT_LIMITS)?,
+                        &spec.limits,
+                        &ceilings,
+                    ),
                     digest: stored.digest,
                 };
                 let (digest, instance) = self.agent(metadata, generation, spec, given).await?;
@@ -99,18 +122,44 @@ impl Resolver {
             }
             Resource::Tool(spec) => {
                 one_host(&spec.rollout)?;
+                let granted = spec.provider_grants();
+                let asked = match &spec.component {
+                    Some(source) => {
+                        let tenant = &metadata.namespace;
+                        let (digest, found) = self.component(tenant, source, stored.digest).await?;
+                        stored.digest = Some(digest);
+                        found.needs()
+                    }
+                    // It asks for what it is: to call the agent or server that it names.
+                    None => granted.capabilities(),
+                };
+                let effective = effective_grants(&asked, &granted, &ceilings);
+                if spec.component.is_none()
+                    && let Some(message) = not_allowed(&effective.refused)
+                {
+                    return Err(Unresolved::new("RefusedByCeiling", "spec", message));
+                }
                 let given = Given {
-                    grants: spec.provider_grants(),
-                    limits: limits(&spec.limits, &TOOL_LIMITS)?,
+                    grants: effective.grants,
+                    limits: bounded(limits(&spec.limits, &TOOL_LIMITS)?, &spec.limits, &ceilings),
                     digest: stored.digest,
                 };
                 let (digest, instance) = self.tool(metadata, generation, spec, given).await?;
                 stored.digest = digest;
                 Ok(Resolved::Instance(Arc::new(instance)))
             }
-            Resource::Model(spec) => self
-                .model(&metadata.namespace, generation, spec)
-                .map(Resolved::Model),
+            Resource::Model(spec) => {
+                if let Some(message) = spec.not_allowed(&ceilings) {
+                    return Err(Unresolved::new(
+                        "RefusedByCeiling",
+                        "spec.provider",
+                        message,
+                    ));
+                }
+                self.model(&metadata.namespace, generation, spec)
+                    .map(Resolved::Model)
+            }
+            Resource::Ceiling(_) => Ok(Resolved::Ceiling),
         }
     }
 
@@ -424,6 +473,15 @@ fn limits(spec: &LimitsSpec, defaults: &Arc<Limits>) -> Result<Arc<Limits>, Unre
                 format!("{asked} is not between 1 and {most}, the most that this host allows");
             Unresolved::new("LimitTooHigh", format!("spec.limits.{field}"), message)
         })
+}
+
+/// Limits under ceilings.
+fn bounded(limits: Arc<Limits>, asked: &LimitsSpec, ceilings: &[NamedCeiling<'_>]) -> Arc<Limits> {
+    let (most, _) = effective_limits(asked, ceilings);
+    match most.is_default() {
+        true => limits,
+        false => Arc::new(Limits::clone(&limits).at_most(&most)),
+    }
 }
 
 fn gate(limits: &Limits) -> Arc<Semaphore> {

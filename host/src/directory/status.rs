@@ -1,6 +1,11 @@
 //! What the host says about a resource: whether it runs, and if not, why.
 
-use ringfence_api::{Comparison, Digest, FunctionName, Grants, Kind};
+use std::collections::BTreeSet;
+
+use ringfence_api::{
+    Capability, Digest, FunctionName, Grants, Kind, LimitsSpec, NamedCeiling, Refusal, Resource,
+    asks_granted, effective_grants, effective_limits,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -77,12 +82,15 @@ pub struct Status {
     /// The component that runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// What the component asks for against what it is granted.
+    /// Capabilities that it asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub capabilities: Option<Comparison>,
-    /// The grants that bound it, those that come with a field such as `model` included.
+    pub asked: Option<BTreeSet<Capability>>,
+    /// What it may do: asked ∩ granted ∩ ceilings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effective_grants: Option<Grants>,
+    /// What it may not do, and who refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refusal>,
     /// The functions of a tool.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub functions: Vec<FunctionStatus>,
@@ -139,8 +147,29 @@ impl Status {
         }
     }
 
+    /// The status of a ceiling, and how many tenants of the host it bounds now.
+    pub(super) fn ceiling(stored: &Stored, tenants: usize) -> Self {
+        let mut message = format!("it bounds {tenants} of the tenants that have anything");
+        if let Resource::Ceiling(spec) = &stored.manifest.resource
+            && !spec.placement.is_none()
+        {
+            message += "; its placement is for a cluster: here is one host only";
+        }
+        Self {
+            observed_generation: stored.generation,
+            file: stored.file.clone(),
+            conditions: vec![Condition::new("Ready", true, "InForce", message)],
+            ..Self::default()
+        }
+    }
+
     /// The status of an agent or tool that runs, within what its tenant has.
-    pub(super) fn instance(stored: &Stored, instance: &Instance, view: &TenantView) -> Self {
+    pub(super) fn instance(
+        stored: &Stored,
+        instance: &Instance,
+        view: &TenantView,
+        ceilings: &[NamedCeiling<'_>],
+    ) -> Self {
         let mut status = Self {
             observed_generation: instance.generation,
             file: stored.file.clone(),
@@ -151,13 +180,24 @@ impl Status {
         if !matches!(instance.provider, Provider::Mcp(_)) {
             status.conditions.push(targets(grants, view));
         }
-        if let Provider::Component { digest, inspection } = &instance.provider {
-            let imports = inspection.import_names();
-            let comparison = ringfence_api::compare(imports.iter().map(AsRef::as_ref), grants);
-            status.conditions.push(asks(&comparison));
+        if let Some((granted, limits)) = granted(stored) {
+            let asked = asked(stored, instance, &granted);
+            let effective = effective_grants(&asked, &granted, ceilings);
+            let (_, limits_refused) = effective_limits(limits, ceilings);
+            let asks = asks_granted(&effective.refused, &limits_refused);
+            let (holds, reason) = (asks.granted, asks.reason);
+            let condition = Condition::new("AsksGranted", holds, reason, asks.message);
+            status.conditions.push(condition);
+            status.asked = Some(asked);
+            status.effective_grants = Some(effective.grants);
+            status.refused = effective.refused;
+        }
+        // The chat agent is the host's own, whatever its digest.
+        let chat = matches!(&stored.manifest.resource, Resource::Agent(spec) if spec.is_chat());
+        if let Provider::Component { digest, .. } = &instance.provider
+            && !chat
+        {
             status.digest = Some(*digest);
-            status.capabilities = Some(comparison);
-            status.effective_grants = Some(grants.clone());
         }
         if instance.kind == Kind::Tool {
             status.functions = instance
@@ -257,15 +297,20 @@ fn targets(grants: &Grants, view: &TenantView) -> Condition {
     Condition::new("TargetsFound", false, "Missing", message)
 }
 
-fn asks(comparison: &Comparison) -> Condition {
-    if comparison.denied.is_empty() {
-        let message = "everything that the component imports is granted";
-        return Condition::new("AsksGranted", true, "Granted", message);
+/// What a resource grants, with what it is granted by being what it is; and its limits.
+fn granted(stored: &Stored) -> Option<(Grants, &LimitsSpec)> {
+    match &stored.manifest.resource {
+        Resource::Agent(spec) => Some((spec.component_grants(), &spec.limits)),
+        Resource::Tool(spec) => Some((spec.provider_grants(), &spec.limits)),
+        Resource::Model(_) | Resource::Ceiling(_) => None,
     }
-    let names: Vec<_> = comparison.denied.iter().map(|c| c.as_str()).collect();
-    let message = format!(
-        "asked, not granted: {}; the component imports them, and what it does with them is denied",
-        names.join(", ")
-    );
-    Condition::new("AsksGranted", false, "AskedNotGranted", message)
+}
+
+fn asked(stored: &Stored, instance: &Instance, granted: &Grants) -> BTreeSet<Capability> {
+    match (&stored.manifest.resource, &instance.provider) {
+        (Resource::Agent(spec), _) if spec.is_chat() => granted.asked_by_chat(),
+        (_, Provider::Component { inspection, .. }) => inspection.needs(),
+        // It asks for what it is: to call the agent or server that it names.
+        (_, Provider::Mcp(_) | Provider::Agent(_)) => granted.capabilities(),
+    }
 }

@@ -50,7 +50,10 @@ impl Key {
 
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}/{}", self.kind, self.tenant, self.name)
+        match self.kind.is_of_tenants() {
+            true => write!(f, "{} {}/{}", self.kind, self.tenant, self.name),
+            false => write!(f, "{} {}", self.kind, self.name),
+        }
     }
 }
 
@@ -293,6 +296,7 @@ fn insert_one(insert: &mut rusqlite::CachedStatement<'_>, stored: &Stored) -> ru
         Resource::Agent(spec) => serde_json::to_string(spec),
         Resource::Tool(spec) => serde_json::to_string(spec),
         Resource::Model(spec) => serde_json::to_string(spec),
+        Resource::Ceiling(spec) => serde_json::to_string(spec),
     };
     insert.execute(params![
         manifest.metadata.namespace.as_str(),
@@ -345,6 +349,7 @@ fn manifest(
         Kind::Agent => Resource::Agent(serde_json::from_str(spec)?),
         Kind::Tool => Resource::Tool(serde_json::from_str(spec)?),
         Kind::Model => Resource::Model(serde_json::from_str(spec)?),
+        Kind::Ceiling => Resource::Ceiling(serde_json::from_str(spec)?),
     };
     Ok(Manifest {
         metadata: serde_json::from_str(metadata)?,

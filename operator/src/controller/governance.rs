@@ -5,8 +5,8 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use ringfence_api::{
-    Ceiling, CeilingStatus, Grants, Host, HostPool, HostPoolStatus, HostStatus, Model, ModelStatus,
-    Name, NamedCeiling, Resource, TenantName, condition, effective_grants,
+    Ceiling, CeilingStatus, Host, HostPool, HostPoolStatus, HostStatus, Model, ModelStatus, Name,
+    NamedCeiling, Resource, TenantName, condition,
 };
 use serde_json::json;
 
@@ -160,10 +160,6 @@ async fn model(operator: &Operator, tenant: &TenantName, name: &Name) -> Result<
 
 /// Why the ceilings do not allow a model's endpoint.
 fn refused(model: &Model, ceilings: &[(Name, Arc<Ceiling>)]) -> Option<String> {
-    let granted = Grants {
-        http: vec![model.spec.endpoint()?],
-        ..Grants::default()
-    };
     let named: Vec<NamedCeiling<'_>> = ceilings
         .iter()
         .map(|(name, ceiling)| NamedCeiling {
@@ -171,9 +167,7 @@ fn refused(model: &Model, ceilings: &[(Name, Arc<Ceiling>)]) -> Option<String> {
             spec: &ceiling.spec,
         })
         .collect();
-    let refused = effective_grants(&granted.capabilities(), &granted, &named).refused;
-    let told: Vec<String> = refused.iter().map(ToString::to_string).collect();
-    (!told.is_empty()).then(|| format!("not allowed: {}", told.join(", ")))
+    model.spec.not_allowed(&named)
 }
 
 /// A host that is lost cannot say so itself; and one that is back does not know that it was said.

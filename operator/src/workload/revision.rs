@@ -72,12 +72,7 @@ pub(super) fn known(view: &View<'_>, resolved: &Resolved) -> Option<Known> {
         }),
         Code::Chat => Some(Known {
             digest: None,
-            // It could use everything that a chat agent can be granted, and does without what it is
-            // not: that is no news, as it would be of a component.
-            asked: Capability::OF_CHAT
-                .into_iter()
-                .filter(|capability| object.granted().capabilities().contains(capability))
-                .collect(),
+            asked: object.granted().asked_by_chat(),
         }),
         Code::Component => {
             let own = || {

@@ -14,8 +14,6 @@ use super::rollout::Phase;
 use super::target::{Refused, Target, is_living, is_ready};
 use crate::condition::{Verdict, find};
 
-/// Refusals that are written into a message; the field `refused` has all of them.
-const TOLD: usize = 5;
 /// Reason of `Progressing` where somebody has paused the rollout.
 pub(super) const PAUSED: &str = "RolloutPaused";
 
@@ -253,37 +251,10 @@ fn trouble(instance: &Instance) -> Option<(&'static str, String)> {
 }
 
 fn asks_granted(refused: &[Refusal], limits: &[LimitRefusal]) -> Verdict {
-    if refused.is_empty() && limits.is_empty() {
-        return Verdict::yes(
-            condition::ASKS_GRANTED,
-            "Granted",
-            "everything that it asks for is granted",
-        );
-    }
-    let limits = limits.iter().map(|limit| {
-        format!(
-            "limits.{} {} instead of {} (ceiling {})",
-            limit.field, limit.given, limit.asked, limit.ceiling
-        )
-    });
-    let all: Vec<String> = refused
-        .iter()
-        .map(ToString::to_string)
-        .chain(limits)
-        .collect();
-    let more = match all.len().saturating_sub(TOLD) {
-        0 => String::new(),
-        more => format!(" and {more} more, see status.refused"),
+    let asks = ringfence_api::asks_granted(refused, limits);
+    let verdict = match asks.granted {
+        true => Verdict::yes,
+        false => Verdict::no,
     };
-    let ceiling = refused.iter().any(|refusal| refusal.ceiling.is_some());
-    let reason = if ceiling || refused.is_empty() {
-        "RefusedByCeiling"
-    } else {
-        "AskedNotGranted"
-    };
-    Verdict::no(
-        condition::ASKS_GRANTED,
-        reason,
-        format!("not given: {}{more}", all[..all.len().min(TOLD)].join(", ")),
-    )
+    verdict(condition::ASKS_GRANTED, asks.reason, asks.message)
 }

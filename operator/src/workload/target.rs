@@ -124,9 +124,7 @@ fn denied(view: &View<'_>, known: Option<&Known>) -> Option<String> {
     if !matches!(view.object.code(), Code::Elsewhere) {
         return None;
     }
-    let refused = known?.effective(view).refused;
-    let told: Vec<String> = refused.iter().map(ToString::to_string).collect();
-    (!told.is_empty()).then(|| format!("not allowed: {}", told.join(", ")))
+    ringfence_api::not_allowed(&known?.effective(view).refused)
 }
 
 impl Resolved {

@@ -155,6 +155,17 @@ impl Identity {
         )
     }
 
+    /// Whether it is an API key for every tenant, those to come included.
+    pub fn is_everywhere(&self) -> bool {
+        matches!(
+            self.rights,
+            Rights::Key {
+                tenants: TenantScope::All,
+                ..
+            }
+        )
+    }
+
     /// Whether it may see what others have run in a tenant: an admin's key, or `list` on runs.
     pub(in crate::gateway) async fn sees_runs_of_others(
         &self,

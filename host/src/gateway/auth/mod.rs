@@ -84,18 +84,31 @@ impl Authenticator {
             Doors::Cluster { callers, keys } => (keys.as_ref(), Some(callers)),
         };
         let by_key = |key: &[u8]| keys.and_then(|keys| keys.find(key));
-        let found = match (bearer(headers), headers.get(API_KEY_HEADER), callers) {
-            (Some(token), _, Some(callers)) if !is_key(token) => {
-                let suspect = self.throttle.is_spent(from);
-                callers
-                    .identify(token, suspect)
-                    .await
-                    .map_err(Unauthenticated::Unreviewed)?
-                    .map(|id| (id, Credential::Bearer))
-            }
-            (Some(key), _, _) => by_key(key.as_bytes()).map(|id| (id, Credential::Bearer)),
-            (None, Some(key), _) => by_key(key.as_bytes()).map(|id| (id, Credential::ApiKey)),
-            (None, None, _) => None,
+        // The API server, when it passes a request on, keeps `Authorization` for itself: a token may
+        // come in the other header too.
+        let sent = match (bearer(headers), headers.get(API_KEY_HEADER)) {
+            (Some(bearer), _) => Some((bearer.as_bytes(), Credential::Bearer)),
+            (None, Some(key)) => Some((key.as_bytes(), Credential::ApiKey)),
+            (None, None) => None,
+        };
+        let token = |sent: &[u8]| {
+            let text = std::str::from_utf8(sent).ok()?;
+            (!is_key(text)).then(|| text.to_owned())
+        };
+        let found = match (sent, callers) {
+            (None, _) => None,
+            (Some((sent, by)), Some(callers)) => match token(sent) {
+                Some(token) => {
+                    let suspect = self.throttle.is_spent(from);
+                    callers
+                        .identify(&token, suspect)
+                        .await
+                        .map_err(Unauthenticated::Unreviewed)?
+                        .map(|id| (id, by))
+                }
+                None => by_key(sent).map(|id| (id, by)),
+            },
+            (Some((sent, by)), None) => by_key(sent).map(|id| (id, by)),
         };
         found.ok_or_else(|| match self.throttle.failed(from) {
             Ok(()) => Unauthenticated::Credential {

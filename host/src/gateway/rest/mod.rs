@@ -8,6 +8,7 @@ mod access;
 mod artifacts;
 mod blobs;
 mod calls;
+mod ceilings;
 mod extract;
 mod openapi;
 mod problem;
@@ -107,6 +108,7 @@ struct Operation {
 fn operations() -> Vec<Operation> {
     let mut all = openapi::operations();
     all.extend(resources::operations());
+    all.extend(ceilings::operations());
     all.extend(artifacts::operations());
     all.extend(blobs::operations());
     all.extend(calls::operations());

@@ -15,15 +15,26 @@ use super::{Content, Operation, RestState};
 use crate::directory::apply::{Changed, View};
 use crate::directory::store::Key;
 
+/// What takes manifests.
+pub(super) fn manifests() -> Vec<Content> {
+    ["application/yaml", "application/json"]
+        .map(|media| Content {
+            media,
+            schema: schemas::reference("Manifest"),
+        })
+        .into()
+}
+
+/// The query parameter of what applies manifests.
+pub(super) fn dry_run() -> (&'static str, &'static str, Value) {
+    (
+        "dryRun",
+        "Check everything and change nothing.",
+        json!({"type": "boolean", "default": false}),
+    )
+}
+
 pub(super) fn operations() -> Vec<Operation> {
-    let manifests = || {
-        ["application/yaml", "application/json"]
-            .map(|media| Content {
-                media,
-                schema: schemas::reference("Manifest"),
-            })
-            .into()
-    };
     let mut all = vec![Operation {
         method: Method::POST,
         path: "/api/v1/tenants/{tenant}/apply",
@@ -31,11 +42,7 @@ pub(super) fn operations() -> Vec<Operation> {
         summary: "Creates or changes resources, all of them or none. Takes YAML (several documents) \
                   or JSON (one manifest, or a list).",
         admin: true,
-        query: vec![(
-            "dryRun",
-            "Check everything and change nothing.",
-            json!({"type": "boolean", "default": false}),
-        )],
+        query: vec![dry_run()],
         request: manifests(),
         status: 200,
         response: json_content("ApplyResult"),
@@ -84,6 +91,7 @@ fn kind(
         Kind::Agent => ("Agent", "AgentList"),
         Kind::Tool => ("Tool", "ToolList"),
         Kind::Model => ("Model", "ModelList"),
+        Kind::Ceiling => ("Ceiling", "CeilingList"),
     };
     let operation = |method, path, id, summary, status, response, handler| Operation {
         method,
@@ -130,9 +138,9 @@ fn kind(
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct ApplyParams {
+pub(super) struct ApplyParams {
     #[serde(default)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 async fn apply(
@@ -142,12 +150,22 @@ async fn apply(
     headers: HeaderMap,
     request: axum::body::Body,
 ) -> Result<axum::Json<Value>, Failure> {
+    let manifests = read_body(request, &headers, admin.tenant).await?;
+    let changed = state.control()?.apply(manifests, params.dry_run).await?;
+    Ok(axum::Json(result(&changed, params.dry_run)))
+}
+
+/// Reads the manifests of a request, all of which have to be of this tenant.
+pub(super) async fn read_body(
+    request: axum::body::Body,
+    headers: &HeaderMap,
+    tenant: TenantName,
+) -> Result<Vec<Manifest>, Failure> {
     let bytes = body(request, MANIFESTS_BYTES).await?;
     let json = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|media| media.starts_with("application/json"));
-    let tenant = admin.tenant.clone();
     // Thousands of manifests take a while: not on the threads that serve requests.
     let read = tokio::task::spawn_blocking(move || read(&bytes, json, &tenant)).await;
     let manifests = read
@@ -160,8 +178,7 @@ async fn apply(
         );
         return Err(Failure::manifests(&[problem]));
     }
-    let changed = state.control()?.apply(manifests, params.dry_run).await?;
-    Ok(axum::Json(result(&changed, params.dry_run)))
+    Ok(manifests)
 }
 
 /// Reads manifests, all of which have to be of this tenant.
@@ -204,10 +221,13 @@ fn read(bytes: &[u8], json: bool, tenant: &TenantName) -> Result<Vec<Manifest>, 
         .filter(|manifest| manifest.metadata.namespace != *tenant)
         .map(|manifest| Problem {
             resource: Some(manifest.to_string()),
-            ..Problem::new(
-                "metadata.namespace",
-                format!("is not {tenant}, the tenant of this request: apply it there"),
-            )
+            ..match manifest.kind().is_of_tenants() {
+                true => Problem::new(
+                    "metadata.namespace",
+                    format!("is not {tenant}, the tenant of this request: apply it there"),
+                ),
+                false => Problem::new("kind", "belongs to no tenant: send it to /api/v1/ceilings"),
+            }
         })
         .collect();
     if elsewhere.is_empty() {
@@ -245,15 +265,20 @@ async fn remove<const K: usize>(
 ) -> Result<axum::Json<Value>, Failure> {
     let key = key::<K>(admin.tenant, &path)?;
     state.control()?.delete(&key).await?;
+    Ok(axum::Json(removed(key)))
+}
+
+/// What is answered when a resource was removed.
+pub(super) fn removed(key: Key) -> Value {
     let change = crate::directory::apply::Change::Deleted;
-    Ok(axum::Json(result(
+    result(
         &[Changed {
             key,
             change,
             generation: 0,
         }],
         false,
-    )))
+    )
 }
 
 fn key<const K: usize>(tenant: TenantName, path: &Named) -> Result<Key, Failure> {
@@ -265,7 +290,7 @@ fn key<const K: usize>(tenant: TenantName, path: &Named) -> Result<Key, Failure>
 }
 
 /// A resource as the API shows it: its manifest, with what the host adds.
-fn document(view: &View) -> Value {
+pub(super) fn document(view: &View) -> Value {
     let mut document = view.stored.manifest.to_json();
     document["metadata"]["generation"] = view.stored.generation.into();
     document["metadata"]["creationTimestamp"] = timestamp(view.stored.created_ms).into();
@@ -283,17 +308,20 @@ fn timestamp(ms: u64) -> String {
         .unwrap_or_default()
 }
 
-fn result(changed: &[Changed], dry_run: bool) -> Value {
+pub(super) fn result(changed: &[Changed], dry_run: bool) -> Value {
     let items: Vec<Value> = changed
         .iter()
         .map(|changed| {
-            json!({
+            let mut item = json!({
                 "kind": changed.key.kind,
-                "namespace": changed.key.tenant,
                 "name": changed.key.name,
                 "change": changed.change,
                 "generation": changed.generation,
-            })
+            });
+            if changed.key.kind.is_of_tenants() {
+                item["namespace"] = json!(changed.key.tenant);
+            }
+            item
         })
         .collect();
     json!({ "items": items, "dryRun": dry_run })

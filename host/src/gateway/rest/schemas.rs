@@ -129,14 +129,30 @@ fn resources(all: &mut Map<String, Value>) {
     let change = json!({"enum": ["created", "configured", "unchanged", "deleted"]});
     let item = object(
         &[
-            ("kind", json!({"enum": ["Agent", "Tool", "Model"]})),
-            ("namespace", text()),
+            (
+                "kind",
+                json!({"enum": ["Agent", "Tool", "Model", "Ceiling"]}),
+            ),
             ("name", text()),
             ("change", change),
             ("generation", whole()),
         ],
-        &[],
+        &[("namespace", text())],
     );
+    let report = object(
+        &[
+            ("kind", json!({"enum": ["Agent", "Tool"]})),
+            ("namespace", text()),
+            ("name", text()),
+            ("granted", reference("Grants")),
+            ("refused", list(reference("Refusal"))),
+        ],
+        &[
+            ("asked", list(reference("Capability"))),
+            ("effectiveGrants", reference("Grants")),
+        ],
+    );
+    all.insert("GrantsReport".to_owned(), report);
     let result = [
         ("items", list(item)),
         ("dryRun", json!({"type": "boolean"})),
