@@ -12,6 +12,12 @@ mod faults;
 mod fixture;
 #[path = "cluster/hosts.rs"]
 mod hosts;
+#[path = "cluster/interrupt.rs"]
+mod interrupt;
+#[path = "cluster/kills.rs"]
+mod kills;
+#[path = "cluster/outages.rs"]
+mod outages;
 #[path = "cluster/pools.rs"]
 mod pools;
 #[path = "cluster/rollouts.rs"]

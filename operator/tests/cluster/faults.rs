@@ -107,7 +107,11 @@ async fn operators_and_hosts_come_and_go() {
 
     // The API server goes and comes back.
     cluster.restart_api_server().await.unwrap();
+    // Where that takes longer than a leader may go without its Lease, it has stepped down; its process would
+    // start again.
+    let fourth = Running::start(cluster, "fourth");
     cluster.apply(&agents(COUNT + 2)).await.unwrap();
     all_ready(cluster, COUNT + 2).await;
-    third.stop();
+    third.kill();
+    fourth.stop();
 }

@@ -1,16 +1,19 @@
 //! A control plane with the definitions installed and an operator at work.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
 use ringfence_operator::certificates;
 use ringfence_operator::metrics::Metrics;
 use ringfence_operator::run::{Settings, run};
 use ringfence_test_cluster::{ControlPlane, shared};
 use serde_json::Value;
 use tokio::sync::{OnceCell, oneshot};
+
+use crate::interrupt::Cut;
 
 /// How long the cluster may take for what it does by itself.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +23,7 @@ pub(crate) const SYSTEM: &str = "ringfence-system";
 /// An operator in a thread and with a runtime of its own: it outlives the test that started it.
 pub(crate) struct Running {
     stop: Option<oneshot::Sender<()>>,
+    kill: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
     pub(crate) metrics: Metrics,
 }
@@ -34,18 +38,24 @@ impl Running {
         identity: &str,
         certificates: certificates::Settings,
     ) -> Self {
-        let settings = Settings {
-            namespace: SYSTEM.to_owned(),
-            identity: identity.to_owned(),
-            hosts: None,
-            certificates,
-        };
+        let settings = settings(identity, certificates);
         Self::start_as(cluster.kubeconfig().to_owned(), settings)
+    }
+
+    /// One whose connection to the API server can be cut.
+    pub(crate) fn start_behind(cluster: &ControlPlane, identity: &str, cut: Arc<Cut>) -> Self {
+        let settings = settings(identity, certificates::Settings::default());
+        Self::launch(cluster.kubeconfig().to_owned(), settings, cut)
     }
 
     /// With the identity of a kubeconfig.
     pub(crate) fn start_as(kubeconfig: PathBuf, settings: Settings) -> Self {
+        Self::launch(kubeconfig, settings, Cut::never())
+    }
+
+    fn launch(kubeconfig: PathBuf, settings: Settings, cut: Arc<Cut>) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
+        let (kill, killed) = oneshot::channel::<()>();
         let metrics = Metrics::default();
         let of_thread = metrics.clone();
         let thread = std::thread::spawn(move || {
@@ -55,14 +65,20 @@ impl Running {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let client = client(kubeconfig).await;
+                let client = cut.client(config(kubeconfig).await);
                 let stop = async { drop(stopped.await) };
                 // Deposed is how an operator that was cut off ends.
-                let _ = run(client, settings, of_thread, stop).await;
+                let running = run(client, settings, of_thread, stop);
+                tokio::select! {
+                    _ = running => {}
+                    Ok(()) = killed => {}
+                }
             });
+            runtime.shutdown_background();
         });
         Self {
             stop: Some(stop),
+            kill: Some(kill),
             thread: Some(thread),
             metrics,
         }
@@ -71,6 +87,16 @@ impl Running {
     /// Ends it and waits until it has.
     pub(crate) fn stop(mut self) {
         drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+
+    /// Ends it at once, as a process that is killed: it says goodbye to nobody.
+    pub(crate) fn kill(mut self) {
+        if let Some(kill) = self.kill.take() {
+            let _ = kill.send(());
+        }
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
@@ -95,11 +121,20 @@ impl Running {
     }
 }
 
-async fn client(kubeconfig: PathBuf) -> Client {
+fn settings(identity: &str, certificates: certificates::Settings) -> Settings {
+    Settings {
+        namespace: SYSTEM.to_owned(),
+        identity: identity.to_owned(),
+        hosts: None,
+        certificates,
+    }
+}
+
+async fn config(kubeconfig: PathBuf) -> Config {
     let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
     let options = KubeConfigOptions::default();
     let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    Client::try_from(config.unwrap()).unwrap()
+    config.unwrap()
 }
 
 /// Installs the definitions and makes the system namespace.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::runtime::watcher::Config;
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -29,6 +29,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(3);
 pub(crate) struct PlayedHost {
     pub(crate) name: String,
     freeze: Arc<AtomicBool>,
+    mute: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -40,9 +41,21 @@ impl PlayedHost {
         pool: &str,
         instances: u32,
     ) -> Self {
+        Self::start_skewed(cluster, name, pool, instances, SignedDuration::ZERO).await
+    }
+
+    /// The same, with a clock that is wrong by so much.
+    pub(crate) async fn start_skewed(
+        cluster: &ControlPlane,
+        name: &str,
+        pool: &str,
+        instances: u32,
+        skew: SignedDuration,
+    ) -> Self {
         let client = cluster.client().await.unwrap();
         let freeze = Arc::new(AtomicBool::new(false));
-        renew(&client, name).await;
+        let mute = Arc::new(AtomicBool::new(false));
+        renew(&client, name, skew).await;
         let host: Api<Host> = Api::namespaced(client.clone(), SYSTEM);
         let apply = PatchParams::apply("ringfence-host").force();
         let object = json!({
@@ -68,17 +81,28 @@ impl PlayedHost {
                 loop {
                     tokio::time::sleep(LEASE / 4).await;
                     if !freeze.load(Ordering::Relaxed) {
-                        renew(&client, &name).await;
+                        renew(&client, &name, skew).await;
                     }
                 }
             })
         };
-        let running = tokio::spawn(run(client, name.to_owned(), freeze.clone()));
+        let running = tokio::spawn(run(client, name.to_owned(), freeze.clone(), mute.clone()));
         Self {
             name: name.to_owned(),
             freeze,
+            mute,
             tasks: vec![renewing, running],
         }
+    }
+
+    /// Says nothing more about its instances, though it lives.
+    pub(crate) fn mute(&self) {
+        self.mute.store(true, Ordering::Relaxed);
+    }
+
+    /// Goes on where it was.
+    pub(crate) fn thaw(&self) {
+        self.freeze.store(false, Ordering::Relaxed);
     }
 
     /// Does nothing any more, as a machine that hangs.
@@ -118,7 +142,7 @@ fn ready(reason: &str) -> serde_json::Value {
     })
 }
 
-async fn renew(client: &Client, name: &str) {
+async fn renew(client: &Client, name: &str, skew: SignedDuration) {
     let leases: Api<Lease> = Api::namespaced(client.clone(), SYSTEM);
     let lease = Lease {
         metadata: ObjectMeta {
@@ -129,7 +153,7 @@ async fn renew(client: &Client, name: &str) {
         spec: Some(LeaseSpec {
             holder_identity: Some(name.to_owned()),
             lease_duration_seconds: Some(i32::try_from(LEASE.as_secs()).unwrap()),
-            renew_time: Some(MicroTime(Timestamp::now())),
+            renew_time: Some(MicroTime(Timestamp::now() + skew)),
             ..LeaseSpec::default()
         }),
     };
@@ -139,7 +163,7 @@ async fn renew(client: &Client, name: &str) {
 }
 
 /// Reports on the instances that are bound to the host.
-async fn run(client: Client, name: String, freeze: Arc<AtomicBool>) {
+async fn run(client: Client, name: String, freeze: Arc<AtomicBool>, mute: Arc<AtomicBool>) {
     let own = Config::default().fields(&format!("spec.hostName={name}"));
     let all: Api<Instance> = Api::all(client.clone());
     let mut bound = watcher(all, own)
@@ -150,7 +174,10 @@ async fn run(client: Client, name: String, freeze: Arc<AtomicBool>) {
         let Ok(Some(instance)) = bound.try_next().await else {
             continue;
         };
-        if freeze.load(Ordering::Relaxed) || instance.metadata.deletion_timestamp.is_some() {
+        if mute.load(Ordering::Relaxed)
+            || freeze.load(Ordering::Relaxed)
+            || instance.metadata.deletion_timestamp.is_some()
+        {
             continue;
         }
         let image = image(&instance);

@@ -1,0 +1,139 @@
+//! A connection to the API server that breaks where a test wants it to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use http::{Method, Request};
+use kube::client::{Body, ClientBuilder};
+use kube::{Client, Config};
+use tokio::sync::watch;
+use tower::Service;
+use tower::layer::layer_fn;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whether requests go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Requests wait.
+    Closed,
+    /// Nothing goes through ever again.
+    Dead,
+}
+
+/// What a connection can suffer.
+pub(crate) struct Cut {
+    state: watch::Sender<State>,
+    /// Writes that are left.
+    left: AtomicUsize,
+    /// Watches that were started.
+    watches: watch::Sender<usize>,
+}
+
+impl Cut {
+    /// A connection that dies when the `count`th write was done, before anybody is told. Renewals of Leases and
+    /// events do not count: the former come by the clock, the latter are no state.
+    pub(crate) fn after(count: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: watch::Sender::new(State::Open),
+            left: AtomicUsize::new(count),
+            watches: watch::Sender::new(0),
+        })
+    }
+
+    /// One that does not die by itself.
+    pub(crate) fn never() -> Arc<Self> {
+        Self::after(usize::MAX)
+    }
+
+    /// Lets new requests wait; watches that run go on.
+    pub(crate) fn close(&self) {
+        self.state.send_replace(State::Closed);
+    }
+
+    pub(crate) fn open(&self) {
+        self.state.send_replace(State::Open);
+    }
+
+    /// Waits until it is dead.
+    pub(crate) async fn dead(&self) {
+        self.until(State::Dead).await;
+    }
+
+    /// Waits until so many watches have been started.
+    pub(crate) async fn answered(&self, watches: usize) {
+        let mut started = self.watches.subscribe();
+        started.wait_for(|count| *count >= watches).await.unwrap();
+    }
+
+    async fn until(&self, wanted: State) {
+        let mut state = self.state.subscribe();
+        state.wait_for(|state| *state == wanted).await.unwrap();
+    }
+
+    fn wrote(&self) {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.state.send_replace(State::Dead);
+        }
+    }
+
+    /// A client whose requests go through here.
+    pub(crate) fn client(self: Arc<Self>, config: Config) -> Client {
+        let layer = layer_fn(move |inner| Through {
+            inner,
+            cut: self.clone(),
+        });
+        let builder = ClientBuilder::try_from(config).unwrap();
+        builder.with_layer(&layer).build()
+    }
+}
+
+struct Through<S> {
+    inner: S,
+    cut: Arc<Cut>,
+}
+
+impl<S> Service<Request<Body>> for Through<S>
+where
+    S: Service<Request<Body>>,
+    S::Future: Send + 'static,
+    S::Response: Send + 'static,
+    S::Error: Into<BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<S::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let path = request.uri().path();
+        let counts = request.method() != Method::GET
+            && !path.contains("/leases")
+            && !path.contains("/events");
+        let watch = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("watch=true"));
+        let cut = self.cut.clone();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            // The request is sent when the answer is first asked for.
+            cut.until(State::Open).await;
+            let answer = answer.await.map_err(Into::into)?;
+            if counts {
+                cut.wrote();
+            }
+            cut.until(State::Open).await;
+            if watch {
+                cut.watches.send_modify(|count| *count += 1);
+            }
+            Ok(answer)
+        })
+    }
+}

@@ -1,0 +1,224 @@
+//! What is away for a while, in the wrong order, or of another opinion about the time.
+
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::SignedDuration;
+use ringfence_operator::watch::WATCHES;
+use ringfence_test_cluster::ControlPlane;
+use serde_json::Value;
+
+use crate::fixture::{Running, SYSTEM, condition, eventually, get, own_cluster};
+use crate::hosts::{LEASE, PlayedHost};
+use crate::interrupt::Cut;
+
+fn agents(names: &[&str]) -> String {
+    let agent = |name: &&str| {
+        format!(
+            "apiVersion: ringfence.dev/v1alpha1
+kind: Agent
+metadata: {{name: {name}}}
+spec: {{instructions: Answer briefly., model: {{name: small}}}}
+---
+"
+        )
+    };
+    names.iter().map(agent).collect()
+}
+
+async fn apply(cluster: &ControlPlane, namespace: &str, names: &[&str]) {
+    let arguments = ["apply", "--server-side", "-n", namespace, "-f", "-"];
+    cluster
+        .kubectl_as(cluster.kubeconfig(), &arguments, &agents(names))
+        .await
+        .unwrap();
+}
+
+/// Waits until exactly these agents are there, all ready, with one instance each and nothing else.
+async fn ready(cluster: &ControlPlane, namespace: &str, names: &[&str]) {
+    eventually(&format!("{names:?} of {namespace} are ready"), async || {
+        let agents = get(cluster, "agents", namespace).await?;
+        let instances = get(cluster, "instances", namespace).await?;
+        let agents = agents["items"].as_array()?;
+        let instances = instances["items"].as_array()?;
+        let is_ready = |object: &Value| condition(object, "Ready")["status"] == "True";
+        let all = agents.iter().all(is_ready) && instances.iter().all(is_ready);
+        (all && agents.len() == names.len() && instances.len() == names.len()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watch_that_has_missed_too_much_starts_anew() {
+    let cluster = own_cluster().await;
+    let _host = PlayedHost::start(cluster, "h", "default", 100).await;
+    let leader = Running::start(cluster, "leader");
+    leader.leads().await;
+    apply(cluster, "default", &["a", "b"]).await;
+    ready(cluster, "default", &["a", "b"]).await;
+    // Another operator watches all this, and is to lead later.
+    let cut = Cut::never();
+    let other = Running::start_behind(cluster, "other", cut.clone());
+    cut.answered(WATCHES).await;
+    // Its watches end, and while none can start again, an instance goes and an agent comes. What happened between
+    // is forgotten by everybody: who asks for it gets 410. Only who compares what is there with what was there
+    // knows that an instance is to be made again.
+    cut.close();
+    leader.stop();
+    cluster.restart_api_server().await.unwrap();
+    let deletion = ["delete", "instance", "-l", "ringfence.dev/name=a"];
+    cluster.kubectl(&deletion).await.unwrap();
+    apply(cluster, "default", &["c"]).await;
+    cluster.compact_etcd().await.unwrap();
+    cluster.restart_api_server().await.unwrap();
+    cut.open();
+    ready(cluster, "default", &["a", "b", "c"]).await;
+    other.stop();
+}
+
+#[tokio::test]
+async fn etcd_hangs_longer_than_leases_last() {
+    let cluster = own_cluster().await;
+    let _host = PlayedHost::start(cluster, "h", "default", 100).await;
+    let first = Running::start(cluster, "first");
+    apply(cluster, "default", &["a", "b"]).await;
+    ready(cluster, "default", &["a", "b"]).await;
+    cluster.pause_etcd().await.unwrap();
+    tokio::time::sleep(LEASE + Duration::from_secs(2)).await;
+    cluster.resume_etcd().await.unwrap();
+    // The first has stepped down, for it could not renew; its process would start again.
+    let second = Running::start(cluster, "second");
+    apply(cluster, "default", &["c"]).await;
+    ready(cluster, "default", &["a", "b", "c"]).await;
+    eventually("the host takes instances again", async || {
+        let host = get(cluster, "host/h", SYSTEM).await?;
+        (condition(&host, "Ready")["status"] == "True").then_some(())
+    })
+    .await;
+    first.kill();
+    second.stop();
+}
+
+#[tokio::test]
+async fn hosts_hang_and_come_back_whatever_their_clocks_say() {
+    let cluster = own_cluster().await;
+    let operator = Running::start(cluster, "first");
+    // A day late and a day early: only whether a Lease changes counts.
+    let day = SignedDuration::from_hours(24);
+    let late = PlayedHost::start_skewed(cluster, "late", "default", 100, -day).await;
+    let early = PlayedHost::start_skewed(cluster, "early", "default", 100, day).await;
+    apply(cluster, "default", &["a", "b"]).await;
+    ready(cluster, "default", &["a", "b"]).await;
+    tokio::time::sleep(LEASE * 2).await;
+    let said = async |name: &str| {
+        let host = get(cluster, &format!("host/{name}"), SYSTEM).await.unwrap();
+        condition(&host, "Ready")["reason"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(said("late").await, "HostReady");
+    assert_eq!(said("early").await, "HostReady");
+
+    // Everything moves to the other one, and back when that one hangs and the first one is there again.
+    for (hangs, stays) in [(&late, &early), (&early, &late)] {
+        let before = Instant::now();
+        hangs.freeze();
+        eventually("everything runs elsewhere", async || {
+            let instances = get(cluster, "instances", "default").await?;
+            let items = instances["items"].as_array()?;
+            let moved = items.iter().all(|i| i["spec"]["hostName"] == stays.name);
+            moved.then_some(())
+        })
+        .await;
+        assert!(before.elapsed() > LEASE / 2, "it was believed for a while");
+        ready(cluster, "default", &["a", "b"]).await;
+        assert_eq!(said(&hangs.name).await, "LeaseExpired");
+        hangs.thaw();
+        eventually("it is believed again", async || {
+            (said(&hangs.name).await == "LeaseRenewed").then_some(())
+        })
+        .await;
+    }
+    operator.stop();
+}
+
+#[tokio::test]
+async fn what_was_ready_elsewhere_is_not_ready_here() {
+    let cluster = own_cluster().await;
+    let operator = Running::start(cluster, "first");
+    let first = PlayedHost::start(cluster, "first", "default", 100).await;
+    apply(cluster, "default", &["a"]).await;
+    ready(cluster, "default", &["a"]).await;
+    // The other host takes instances and never gets them ready.
+    let second = PlayedHost::start(cluster, "second", "default", 100).await;
+    second.mute();
+    first.freeze();
+    let instance = eventually("it is moved", async || {
+        let instances = get(cluster, "instances", "default").await?;
+        let instance = instances["items"][0].clone();
+        let moved = instance["spec"]["hostName"] == "second";
+        (moved && condition(&instance, "Ready")["status"] != "True").then_some(instance)
+    })
+    .await;
+    assert_eq!(condition(&instance, "Ready")["reason"], "Moved");
+    let agent = get(cluster, "agent/a", "default").await.unwrap();
+    assert_ne!(condition(&agent, "Ready")["status"], "True");
+    operator.stop();
+}
+
+#[tokio::test]
+async fn a_namespace_goes_with_everything_that_runs_in_it() {
+    let cluster = own_cluster().await;
+    let _host = PlayedHost::start(cluster, "h", "default", 3).await;
+    let operator = Running::start(cluster, "first");
+    // All the room that there is.
+    let names = ["a", "b", "c"];
+    for _ in 0..2 {
+        cluster
+            .kubectl(&["create", "namespace", "desk"])
+            .await
+            .unwrap();
+        apply(cluster, "desk", &names).await;
+        ready(cluster, "desk", &names).await;
+        let deleted = ["delete", "namespace", "desk", "--timeout=50s"];
+        cluster.kubectl(&deleted).await.unwrap();
+        let left = ["get", "instances,agents", "-A", "-o", "name"];
+        assert_eq!(cluster.kubectl(&left).await.unwrap(), "");
+    }
+    // The room is free again for others.
+    apply(cluster, "default", &names).await;
+    ready(cluster, "default", &names).await;
+    operator.stop();
+}
+
+#[tokio::test]
+async fn definitions_come_late_backwards_and_twice() {
+    let cluster: &'static ControlPlane = Box::leak(Box::new(ControlPlane::start().await.unwrap()));
+    let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {SYSTEM}}}\n");
+    cluster.apply(&namespace).await.unwrap();
+    let operator = Running::start(cluster, "first");
+    let yaml = ringfence_operator::crds::yaml().unwrap();
+    let mut definitions: Vec<&str> = yaml.split("---\n").filter(|d| !d.is_empty()).collect();
+    definitions.reverse();
+    for definition in definitions.iter().chain(&definitions) {
+        cluster.apply(definition).await.unwrap();
+    }
+    let wait = [
+        "wait",
+        "--for=condition=Established",
+        "crd",
+        "--all",
+        "--timeout=30s",
+    ];
+    cluster.kubectl(&wait).await.unwrap();
+    let _host = PlayedHost::start(cluster, "h", "default", 100).await;
+    apply(cluster, "default", &["a"]).await;
+    ready(cluster, "default", &["a"]).await;
+    let writes = operator.writes();
+    // Once more, while everything runs: nothing is to be done.
+    cluster.apply(&yaml).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    ready(cluster, "default", &["a"]).await;
+    assert_eq!(operator.writes(), writes);
+    operator.stop();
+}
