@@ -548,14 +548,24 @@ async fn a_call_goes_no_further_than_one_host_and_waits_for_a_target_that_moves(
 }
 
 #[tokio::test]
-async fn this_host_does_what_it_can_unless_another_one_has_something_newer() {
+async fn this_host_does_what_it_can_unless_the_run_falls_to_a_canary_elsewhere() {
     let [a, b] = hosts(["a", "b"]).await;
     b.runs();
-    a.core.directory.put_instance(instance(Kind::Tool, "t", 1));
-    a.sees(&["b"]);
-    assert!(a.call("who").await.unwrap().starts_with("a "));
     a.core.directory.put_instance(instance(Kind::Tool, "t", 0));
+    a.sees(&["b"]);
+    // Newer alone is no reason: both are called while one takes over from the other.
+    assert!(a.call("who").await.unwrap().starts_with("a "));
+    let weigh = |weight| {
+        let mut canary = ready("tool", "b");
+        canary.spec.weight = Some(weight);
+        a.router
+            .table
+            .edit(&tenant(), |replicas| replicas.put(&canary));
+    };
+    weigh(100);
     assert!(a.call("who").await.unwrap().starts_with("b "));
+    weigh(0);
+    assert!(a.call("who").await.unwrap().starts_with("a "));
 }
 
 #[tokio::test]
