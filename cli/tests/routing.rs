@@ -46,7 +46,7 @@ spec: {{provider: {{scripted: {{turns: [{{text: first}}, {{text: second}}, {{tex
 apiVersion: ringfence.dev/v1alpha1
 kind: Model
 metadata: {{name: silent-model}}
-spec: {{provider: {{openAi: {{model: silent, baseUrl: '{model}'}}}}}}
+spec: {{provider: {{openAi: {{model: silent, baseUrl: '{model}', addresses: private}}}}}}
 ---
 apiVersion: ringfence.dev/v1alpha1
 kind: Agent
@@ -216,7 +216,8 @@ async fn a_killed_host_leaves_an_unknown_outcome(
         drop(killed);
         model
     };
-    let (answer, _model) = tokio::join!(call, kill);
+    let both = async { tokio::join!(call, kill) };
+    let (answer, _model) = tokio::time::timeout(PATIENCE, both).await.unwrap();
     let (status, body) = answer.unwrap_err();
     assert_eq!(status, 500, "{body}");
     assert!(body.contains("unknown-outcome"), "{body}");

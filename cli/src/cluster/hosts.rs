@@ -1,6 +1,7 @@
 //! The gateways of a cluster's hosts: which there are, which one a call goes to, and the way there.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::Result;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -14,6 +15,8 @@ use crate::exit::{Code, fail};
 
 /// Kind of the object that owns the `Host` of a Pod.
 const POD: &str = "Pod";
+/// How long a host may take to take a connection before another one is asked.
+const CONNECT: Duration = Duration::from_secs(1);
 
 impl Cluster {
     /// The gateway that a call of an agent or tool goes to: of a host that runs it, where that can be
@@ -27,10 +30,17 @@ impl Cluster {
             Some((kind, name)) => self.running(kind, name).await,
             None => BTreeSet::new(),
         };
-        let best = hosts
+        let (first, others): (Vec<_>, Vec<_>) = hosts
             .iter()
-            .find(|host| running.contains(&host.name_any()))
-            .or(hosts.first());
+            .partition(|host| running.contains(&host.name_any()));
+        let mut best = None;
+        for host in first.into_iter().chain(others) {
+            best.get_or_insert(host);
+            if listens(host).await {
+                best = Some(host);
+                break;
+            }
+        }
         match best {
             Some(host) => self.way_to(host, self.credential().await?.as_ref()),
             None => Err(self.no_host()),
@@ -95,11 +105,7 @@ impl Cluster {
         let address = host.status.as_ref().and_then(|s| s.address.as_deref());
         let address = address.unwrap_or_default();
         let shown = format!("host {name} of {}", self.name);
-        if host
-            .owner_references()
-            .iter()
-            .any(|owner| owner.kind == POD)
-        {
+        if is_pod(host) {
             let port = address
                 .rsplit(':')
                 .next()
@@ -132,6 +138,23 @@ impl Cluster {
         };
         Client::of_cluster(&url, shown, secret, self.tenant.clone())
     }
+}
+
+fn is_pod(host: &Host) -> bool {
+    host.owner_references()
+        .iter()
+        .any(|owner| owner.kind == POD)
+}
+
+/// Whether somebody listens where the host says that it is: one that was killed counts as ready until its
+/// Lease has run out. Pods are reached through the API server.
+async fn listens(host: &Host) -> bool {
+    let address = host.status.as_ref().and_then(|s| s.address.as_deref());
+    let Some(address) = address.filter(|_| !is_pod(host)) else {
+        return true;
+    };
+    let connected = tokio::net::TcpStream::connect(address);
+    matches!(tokio::time::timeout(CONNECT, connected).await, Ok(Ok(_)))
 }
 
 fn ready(conditions: &[Condition]) -> bool {
