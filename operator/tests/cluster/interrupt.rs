@@ -18,8 +18,6 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
-    /// Requests wait.
-    Closed,
     /// Nothing goes through ever again.
     Dead,
 }
@@ -29,8 +27,6 @@ pub(crate) struct Cut {
     state: watch::Sender<State>,
     /// Writes that are left.
     left: AtomicUsize,
-    /// Watches that were started.
-    watches: watch::Sender<usize>,
 }
 
 impl Cut {
@@ -40,7 +36,6 @@ impl Cut {
         Arc::new(Self {
             state: watch::Sender::new(State::Open),
             left: AtomicUsize::new(count),
-            watches: watch::Sender::new(0),
         })
     }
 
@@ -49,24 +44,9 @@ impl Cut {
         Self::after(usize::MAX)
     }
 
-    /// Lets new requests wait; watches that run go on.
-    pub(crate) fn close(&self) {
-        self.state.send_replace(State::Closed);
-    }
-
-    pub(crate) fn open(&self) {
-        self.state.send_replace(State::Open);
-    }
-
     /// Waits until it is dead.
     pub(crate) async fn dead(&self) {
         self.until(State::Dead).await;
-    }
-
-    /// Waits until so many watches have been started.
-    pub(crate) async fn answered(&self, watches: usize) {
-        let mut started = self.watches.subscribe();
-        started.wait_for(|count| *count >= watches).await.unwrap();
     }
 
     async fn until(&self, wanted: State) {
@@ -116,10 +96,6 @@ where
         let counts = request.method() != Method::GET
             && !path.contains("/leases")
             && !path.contains("/events");
-        let watch = request
-            .uri()
-            .query()
-            .is_some_and(|query| query.contains("watch=true"));
         let cut = self.cut.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
@@ -130,9 +106,6 @@ where
                 cut.wrote();
             }
             cut.until(State::Open).await;
-            if watch {
-                cut.watches.send_modify(|count| *count += 1);
-            }
             Ok(answer)
         })
     }

@@ -3,13 +3,11 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::SignedDuration;
-use ringfence_operator::watch::WATCHES;
 use ringfence_test_cluster::ControlPlane;
 use serde_json::Value;
 
 use crate::fixture::{Running, SYSTEM, condition, eventually, get, own_cluster};
 use crate::hosts::{LEASE, PlayedHost};
-use crate::interrupt::Cut;
 
 fn agents(names: &[&str]) -> String {
     let agent = |name: &&str| {
@@ -45,34 +43,6 @@ async fn ready(cluster: &ControlPlane, namespace: &str, names: &[&str]) {
         (all && agents.len() == names.len() && instances.len() == names.len()).then_some(())
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_watch_that_has_missed_too_much_starts_anew() {
-    let cluster = own_cluster().await;
-    let _host = PlayedHost::start(cluster, "h", "default", 100).await;
-    let leader = Running::start(cluster, "leader");
-    leader.leads().await;
-    apply(cluster, "default", &["a", "b"]).await;
-    ready(cluster, "default", &["a", "b"]).await;
-    // Another operator watches all this, and is to lead later.
-    let cut = Cut::never();
-    let other = Running::start_behind(cluster, "other", cut.clone());
-    cut.answered(WATCHES).await;
-    // Its watches end, and while none can start again, an instance goes and an agent comes. What happened between
-    // is forgotten by everybody: who asks for it gets 410. Only who compares what is there with what was there
-    // knows that an instance is to be made again.
-    cut.close();
-    leader.stop();
-    cluster.restart_api_server().await.unwrap();
-    let deletion = ["delete", "instance", "-l", "ringfence.dev/name=a"];
-    cluster.kubectl(&deletion).await.unwrap();
-    apply(cluster, "default", &["c"]).await;
-    cluster.compact_etcd().await.unwrap();
-    cluster.restart_api_server().await.unwrap();
-    cut.open();
-    ready(cluster, "default", &["a", "b", "c"]).await;
-    other.stop();
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::etcd::Endpoint;
 use crate::folder::Folder;
 use crate::network::Subnet;
 use crate::pki::Authority;
@@ -50,7 +49,6 @@ pub struct ControlPlane {
     processes: Mutex<Processes>,
     programs: Programs,
     authority: Authority,
-    etcd: Endpoint,
     address: SocketAddr,
     kubeconfig: PathBuf,
     settings: Settings,
@@ -118,7 +116,6 @@ impl ControlPlane {
             }),
             programs,
             authority,
-            etcd: endpoint,
             address,
             kubeconfig: folder.path().join("kubeconfig"),
             settings,
@@ -171,15 +168,6 @@ impl ControlPlane {
     /// When the signal cannot be sent.
     pub async fn pause_etcd(&self) -> Result<(), Error> {
         self.processes.lock().await.etcd.pause()
-    }
-
-    /// Makes etcd forget earlier versions of objects, as it does every few minutes: a watch that asks for what
-    /// changed since then is refused (410), once the API server was restarted and has forgotten too.
-    ///
-    /// # Errors
-    /// When etcd refuses.
-    pub async fn compact_etcd(&self) -> Result<(), Error> {
-        etcd::compact(&self.etcd, &self.folder).await
     }
 
     /// Lets etcd go on.

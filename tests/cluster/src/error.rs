@@ -29,14 +29,6 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A file of the cluster could not be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// A process could not be started at all.
     #[error("cannot run {program}")]
     Spawn {

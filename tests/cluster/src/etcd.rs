@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::folder::Folder;
-use crate::identity::{self, Proof};
-use crate::pki::{Authority, Credentials};
+use crate::pki::Authority;
 use crate::ports::free_port;
 use crate::process::{Process, Program};
 use crate::programs::Programs;
@@ -23,38 +22,6 @@ pub(crate) struct Endpoint {
     pub(crate) authority: PathBuf,
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
-}
-
-/// Forgets all versions of objects but the present ones: who asks for what changed since an earlier one is told
-/// that it is gone.
-pub(crate) async fn compact(endpoint: &Endpoint, folder: &Folder) -> Result<(), Error> {
-    let read = |path: &std::path::Path| {
-        std::fs::read_to_string(path).map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })
-    };
-    let proof = Proof::Certificate(Credentials {
-        certificate: read(&endpoint.certificate)?,
-        key: read(&endpoint.key)?,
-    });
-    let authority = read(&endpoint.authority)?;
-    let kubeconfig = identity::kubeconfig(&endpoint.url, &authority, "etcd", &proof);
-    let path = folder.write("etcd/kubeconfig", &kubeconfig)?;
-    // etcd answers JSON beside gRPC, and a client of Kubernetes can speak that.
-    let client = identity::client(&path).await?;
-    let post = |path: &str, body: &serde_json::Value| {
-        http::Request::post(path)
-            .body(body.to_string().into_bytes())
-            .map_err(|error| Error::from(kube::Error::HttpError(error)))
-    };
-    let asked = post("/v3/maintenance/status", &serde_json::json!({}))?;
-    let status: serde_json::Value = client.request(asked).await?;
-    // Numbers of 64 bits are text in JSON.
-    let body = serde_json::json!({"revision": status["header"]["revision"], "physical": true});
-    let asked = post("/v3/kv/compaction", &body)?;
-    client.request_text(asked).await?;
-    Ok(())
 }
 
 /// Starts it. Only the API server gets a certificate that it accepts: who could write to etcd would be
