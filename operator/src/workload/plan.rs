@@ -13,7 +13,7 @@ use super::history::{History, Records};
 use super::revision::still_allowed;
 use super::rollout::{Next, Phase, Situation, promoted};
 use super::status::{self, Outcome};
-use super::target::{Target, available_at, is_living, name};
+use super::target::{Target, available_at, is_living, is_ready, name};
 use crate::condition::find;
 
 /// What has to be done, in this order.
@@ -191,6 +191,7 @@ impl<'a> Planner<'a> {
             promoted: promoted(self.view.object, &newest.revision),
             own,
             rest,
+            settles: own.total > 0 && self.are_ready(newest),
             stable: self.stable.is_some(),
             now: self.now,
         }
@@ -199,6 +200,12 @@ impl<'a> Planner<'a> {
     fn is_available(&self, instance: &Instance) -> bool {
         let wait = self.view.object.rollout().min_ready();
         available_at(instance, wait).is_some_and(|at| at <= self.now)
+    }
+
+    /// Whether every instance that there is of a revision is ready.
+    fn are_ready(&self, of: &Target<'_>) -> bool {
+        let mut own = self.kept.iter().filter(|instance| of.has(instance));
+        own.all(|instance| is_ready(instance))
     }
 
     fn sides(&self, lead: &Target<'_>) -> (Side, Side) {

@@ -22,6 +22,8 @@ pub(super) struct Situation<'a> {
     /// Instances of the revision, and the others.
     pub(super) own: Side,
     pub(super) rest: Side,
+    /// Whether all of its instances are ready, so that time alone is missing.
+    pub(super) settles: bool,
     /// Whether instances of the last good revision can be made.
     pub(super) stable: bool,
     pub(super) now: Timestamp,
@@ -70,6 +72,7 @@ impl Situation<'_> {
             again = self.walk(&mut status);
         }
         let waits = status.step < self.steps() && status.step_since.is_some();
+        let waits = waits || self.settles;
         let works = !self.spec.paused && !waits && self.own.available < self.replicas;
         if works && status.failed.is_none() {
             let deadline = i64::from(self.spec.progress_deadline());
