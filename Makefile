@@ -33,7 +33,7 @@ cluster-node-programs: setup
 
 .PHONY: test-rust
 test-rust: cluster-control-plane-programs ## unit, property and whole-system tests
-	$(CARGO) test --locked --workspace
+	wkg=$$(scripts/wkg.sh) && RINGFENCE_WKG=$$wkg $(CARGO) test --locked --workspace
 
 .PHONY: test-guests
 test-guests: setup ## the built-in chat agent, natively

@@ -58,6 +58,18 @@ pub struct HostsSpec {
         inner(length(min = 1, max = 255), pattern("^[A-Za-z0-9][A-Za-z0-9.:-]*$"))
     )]
     pub insecure_registries: Vec<String>,
+    /// Registries that are reached over TLS and may have private addresses, `HOST:PORT`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 255), pattern("^[A-Za-z0-9][A-Za-z0-9.:-]*$"))
+    )]
+    pub private_registries: Vec<String>,
+    /// Name of a ConfigMap in the operator's namespace whose entry `ca.crt` has certificates of authorities that
+    /// hosts trust beside the usual ones: those of registries, models and MCP servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub authorities_config_map: Option<String>,
     /// Environment of the host, for example `RINGFENCE_LOG` or `OTEL_EXPORTER_OTLP_ENDPOINT`. No guest sees it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64))]

@@ -8,6 +8,8 @@ mod ceilings;
 mod outside;
 #[path = "cli/power.rs"]
 mod power;
+#[path = "cli/registry.rs"]
+mod registry;
 #[path = "cli/tls.rs"]
 mod tls;
 

@@ -35,6 +35,9 @@ pub struct Config {
     /// Registries that may be reached over plain HTTP, each `HOST:PORT`.
     #[serde(default)]
     pub insecure_registries: Vec<String>,
+    /// Registries that may be at private addresses and are reached over TLS, each `HOST:PORT`.
+    #[serde(default)]
+    pub private_registries: Vec<String>,
     /// PEM file of certificate authorities that are trusted beside the system's.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,

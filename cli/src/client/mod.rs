@@ -182,7 +182,7 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> anyhow::Error {
-        let cause = explain(error);
+        let cause = explain(error, "SSL_CERT_FILE");
         let hint = if error.is_connect() {
             "is `ringfence serve` running? (--host or RINGFENCE_HOST names another host, --context or \
              RINGFENCE_CONTEXT a cluster)"

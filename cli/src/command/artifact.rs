@@ -12,6 +12,7 @@ use ringfence_api::Digest;
 use ringfence_host::artifact::oci::{
     PushFileError, RegistryAuth, RegistrySettings, docker_config, push_file,
 };
+use ringfence_host::authorities::Authorities;
 use serde_json::{Value, json};
 
 use super::get::segment;
@@ -51,6 +52,15 @@ pub struct PushArgs {
     /// The registry is reached over plain HTTP (for a cluster; a host has its own setting)
     #[arg(long, requires = "to")]
     insecure_registry: bool,
+    /// PEM file of certificate authorities that are trusted beside the system's (for a cluster; a host has its
+    /// own setting)
+    #[arg(
+        long,
+        requires = "to",
+        conflicts_with = "insecure_registry",
+        value_name = "FILE"
+    )]
+    ca_file: Option<PathBuf>,
     #[command(flatten)]
     registry: RegistryArgs,
 }
@@ -136,6 +146,14 @@ fn from_docker(image: &str) -> Result<(Option<String>, Option<String>)> {
 /// # Errors
 /// The component is refused, or host or registry fail.
 pub async fn push(place: &Place, args: PushArgs, format: Format) -> Result<()> {
+    let from_here = matches!(place, Place::Cluster(_)) && args.component.parse::<Digest>().is_err();
+    if !from_here && (args.insecure_registry || args.ca_file.is_some()) {
+        return Err(fail(
+            Code::Usage,
+            "the host speaks to the registry, not this command: give --insecure-registry and --ca-file to the \
+             host",
+        ));
+    }
     let digest = match (args.component.parse::<Digest>(), place) {
         (Ok(digest), _) => digest.to_string(),
         (Err(_), Place::Host(client)) => {
@@ -196,17 +214,14 @@ async fn push_from_here(args: &PushArgs, format: Format) -> Result<()> {
              registry with --to REGISTRY/REPOSITORY:TAG, and name the image in the manifest",
         ));
     };
-    let registry = image.split('/').next().unwrap_or_default().to_owned();
-    let settings = RegistrySettings {
-        plain_http: args
-            .insecure_registry
-            .then(|| registry.clone())
-            .into_iter()
-            .collect(),
-        // Whoever works here may go where this machine can.
-        private: [registry].into(),
-        ..RegistrySettings::default()
+    let registry = image.split('/').next().unwrap_or_default();
+    let authorities = match &args.ca_file {
+        Some(file) => {
+            Authorities::read(file).map_err(|error| fail(Code::Invalid, error.to_string()))?
+        }
+        None => Authorities::default(),
     };
+    let settings = RegistrySettings::of_one(registry, args.insecure_registry, authorities);
     let auth = args.registry.auth(image)?;
     let bar = spinner(&format!("pushing to {image}"));
     let done = push_file(Path::new(&args.component), image, auth, settings).await;

@@ -66,6 +66,10 @@ pub struct ServeArgs {
     /// Registry that is reached over plain HTTP: HOST:PORT; may be given several times
     #[arg(long = "insecure-registry", value_name = "REGISTRY")]
     insecure_registries: Vec<String>,
+    /// Registry that may be at a private address and is reached over TLS, also on this machine: HOST:PORT; may
+    /// be given several times
+    #[arg(long = "private-registry", value_name = "REGISTRY")]
+    private_registries: Vec<String>,
     /// PEM file of certificate authorities that are trusted beside the system's
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
@@ -154,9 +158,10 @@ pub(super) fn options(args: ServeArgs) -> Result<Options> {
         );
     }
     let insecure = both(args.insecure_registries, config.insecure_registries);
+    let private = both(args.private_registries, config.private_registries);
     let registries = RegistrySettings {
         plain_http: insecure.iter().cloned().collect(),
-        private: insecure.into_iter().collect(),
+        private: insecure.into_iter().chain(private).collect(),
         ..RegistrySettings::default()
     };
     let authorities = match args.ca_file.or(config.ca_file) {

@@ -266,7 +266,7 @@ where
                     Err(
                         EgressError::find(&*error).unwrap_or_else(|| EgressError::Tls {
                             host,
-                            cause: explain(&*error),
+                            cause: explain(&*error, "--ca-file"),
                         }),
                     )
                 }

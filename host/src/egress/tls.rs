@@ -39,14 +39,16 @@ pub(super) fn config(further: &Authorities) -> Result<ClientConfig, TlsError> {
 }
 
 /// Why a connection could not be made, in words for whoever has to mend it: what is wrong with a
-/// certificate, otherwise the last cause.
-pub fn explain(error: &(dyn StdError + 'static)) -> String {
+/// certificate, otherwise the last cause. `authorities` is where a further authority can be named.
+pub fn explain(error: &(dyn StdError + 'static), authorities: &str) -> String {
     let Some(rustls::Error::InvalidCertificate(why)) = find(error) else {
         return root_cause(error);
     };
     let why = match why {
         CertificateError::UnknownIssuer => {
-            "the authority that signed its certificate is not trusted here"
+            return format!(
+                "the authority that signed its certificate is not trusted here; name it with {authorities}"
+            );
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "its certificate has expired"

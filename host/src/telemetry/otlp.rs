@@ -267,7 +267,11 @@ impl HttpClient for OnRuntime {
             let request = request.try_into()?;
             let answered = client.execute(request).await;
             let outcome = answered.as_ref().map(reqwest::Response::status);
-            Self::tell(&failing, outcome.map_err(|error| explain(error)));
+            Self::tell(
+                &failing,
+                outcome
+                    .map_err(|error| explain(error, "--ca-file or OTEL_EXPORTER_OTLP_CERTIFICATE")),
+            );
             let mut response = answered?;
             let mut answer = http::Response::builder().status(response.status());
             if let Some(headers) = answer.headers_mut() {

@@ -36,7 +36,7 @@ pub(crate) fn add(tests: &mut Vec<Trial>) {
     ]);
 }
 
-async fn call(artifacts: &Artifacts, digest: &Digest) -> u32 {
+pub(crate) async fn call(artifacts: &Artifacts, digest: &Digest) -> u32 {
     let prepared = artifacts.prepare(digest).await.unwrap();
     let engine = engine();
     let mut store = Store::new(engine.wasmtime(), ());

@@ -1,17 +1,16 @@
-//! Pull and push with Debian's `docker-registry`, and with `wkg` where it is installed.
+//! Pull and push with Debian's `docker-registry`, and with `wkg`, which others use for it.
 
 use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use libtest_mimic::Trial;
 use ringfence_api::{ArtifactSource, Digest};
 use ringfence_host::artifact::oci::{OciError, RegistryAuth};
 use ringfence_host::artifact::{ArtifactError, Upload};
-use tempfile::TempDir;
+use ringfence_test_cluster::{Access, Registry};
 
+use crate::compile::call;
 use crate::fixture::{Fixture, component, tenant};
 use crate::test;
 
@@ -22,80 +21,29 @@ pub(crate) fn add(tests: &mut Vec<Trial>) {
         test("images_that_are_no_components_are_refused", foreign),
         test("registries_need_credentials_and_permission", permission),
     ]);
-    // A heavy build and no part of any distribution, so only where somebody has it.
-    if let Some(wkg) = find("wkg") {
-        tests.push(test(
-            "wkg_reads_what_we_push_and_we_read_what_it_pushes",
-            || wkg_both(wkg),
-        ));
-    }
+    // `make test` installs it and names it here; who runs cargo alone may do without.
+    let named = std::env::var_os("RINGFENCE_WKG").map(PathBuf::from);
+    let found = named.or_else(|| on_path("wkg"));
+    let name = "wkg_reads_what_we_push_and_we_run_what_it_pushes";
+    tests.push(match found {
+        Some(wkg) => test(name, || wkg_both(wkg)),
+        None => {
+            eprintln!("skipped, since there is no wkg (scripts/wkg.sh installs it): {name}");
+            let missing = async || panic!("there is no wkg: scripts/wkg.sh installs it");
+            test(name, missing).with_ignored_flag(true)
+        }
+    });
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path)
-        .map(|dir| dir.join(program))
+        .map(|folder| folder.join(program))
         .find(|file| file.is_file())
 }
 
-/// A registry on a free port, killed when it is dropped.
-struct Registry {
-    child: Child,
-    name: String,
-    _dir: TempDir,
-}
-
-impl Registry {
-    fn start(extra: &str) -> Self {
-        let program = find("docker-registry")
-            .expect("docker-registry is missing: apt-get install docker-registry");
-        let dir = tempfile::tempdir().unwrap();
-        for _ in 0..5 {
-            // The registry cannot choose a port itself; if another process takes this one in between,
-            // the registry ends and another one is tried.
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let address = listener.local_addr().unwrap();
-            drop(listener);
-            let config = format!(
-                "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{address}'}}\n{extra}",
-                dir.path().join("data").display()
-            );
-            std::fs::write(dir.path().join("config.yml"), config).unwrap();
-            let mut child = Command::new(&program)
-                .arg("serve")
-                .arg(dir.path().join("config.yml"))
-                .env("OTEL_TRACES_EXPORTER", "none")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .unwrap();
-            let deadline = Instant::now() + Duration::from_secs(30);
-            while child.try_wait().unwrap().is_none() {
-                if std::net::TcpStream::connect(address).is_ok() {
-                    return Self {
-                        child,
-                        name: address.to_string(),
-                        _dir: dir,
-                    };
-                }
-                assert!(Instant::now() < deadline, "the registry does not start");
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
-        panic!("the registry ends at once");
-    }
-
-    fn image(&self, name: &str) -> String {
-        format!("{}/{name}", self.name)
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+async fn plain() -> Registry {
+    Registry::start(Access::default()).await.unwrap()
 }
 
 async fn pushed(fixture: &Fixture, n: u32, image: &str) -> (Digest, Digest) {
@@ -114,7 +62,7 @@ async fn pushed(fixture: &Fixture, n: u32, image: &str) -> (Digest, Digest) {
 }
 
 async fn round_trip() {
-    let registry = Registry::start("");
+    let registry = plain().await;
     let image = registry.image("team/tool:1");
     let sender = Fixture::new();
     let (digest, manifest) = pushed(&sender, 1, &image).await;
@@ -192,7 +140,7 @@ async fn round_trip() {
 }
 
 async fn moved() {
-    let registry = Registry::start("");
+    let registry = plain().await;
     let image = registry.image("team/tool:1");
     let sender = Fixture::new();
     let (first, _) = pushed(&sender, 1, &image).await;
@@ -237,7 +185,7 @@ async fn moved() {
 
 async fn foreign() {
     use oci_client::client::{Client, ClientConfig, ClientProtocol, Config, ImageLayer};
-    let registry = Registry::start("");
+    let registry = plain().await;
     let fixture = Fixture::new();
     let missing = fixture
         .artifacts
@@ -306,19 +254,11 @@ async fn foreign() {
 }
 
 async fn permission() {
-    let dir = tempfile::tempdir().unwrap();
-    let users = dir.path().join("users");
-    // user "u", password "p", as `htpasswd -B` writes it.
-    std::fs::write(
-        &users,
-        "u:$2b$05$QwRhP3sG5pvWM/Rq8Eu2XOz9OZ3zEq/krHRm8FT88uNgWv5C5KswO\n",
-    )
-    .unwrap();
-    let auth = format!(
-        "auth: {{htpasswd: {{realm: r, path: {}}}}}\n",
-        users.display()
-    );
-    let registry = Registry::start(&auth);
+    let login = Access {
+        login: true,
+        ..Access::default()
+    };
+    let registry = Registry::start(login).await.unwrap();
     let fixture = Fixture::new();
     let image = registry.image("team/tool:1");
     let stored = fixture
@@ -327,7 +267,10 @@ async fn permission() {
         .await
         .unwrap();
     let digest = stored.meta.digest;
-    for auth in [None, Some(RegistryAuth::Basic("u".into(), "wrong".into()))] {
+    for auth in [
+        None,
+        Some(RegistryAuth::Basic(Registry::USER.into(), "wrong".into())),
+    ] {
         let error = fixture
             .artifacts
             .push(&tenant(), &digest, &image, auth)
@@ -338,7 +281,12 @@ async fn permission() {
             "{error:?}"
         );
     }
-    let auth = || Some(RegistryAuth::Basic("u".into(), "p".into()));
+    let auth = || {
+        Some(RegistryAuth::Basic(
+            Registry::USER.into(),
+            Registry::PASSWORD.into(),
+        ))
+    };
     fixture
         .artifacts
         .push(&tenant(), &digest, &image, auth())
@@ -375,12 +323,12 @@ async fn permission() {
 }
 
 async fn wkg_both(wkg: PathBuf) {
-    let registry = Registry::start("");
+    let registry = plain().await;
     let fixture = Fixture::new();
     let dir = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| {
         let output = Command::new(&wkg)
-            .args(["oci", arguments[0], "--insecure", &registry.name])
+            .args(["oci", arguments[0], "--insecure", registry.name()])
             .args(&arguments[1..])
             .env("HOME", dir.path())
             .output()
@@ -400,10 +348,13 @@ async fn wkg_both(wkg: PathBuf) {
     std::fs::write(&file, component(2)).unwrap();
     let image = registry.image("theirs:1");
     run(&["push", &image, file.to_str().unwrap()]);
+    let fixture = Fixture::new();
     let pulled = fixture
         .artifacts
         .pull(&tenant(), &image, None)
         .await
         .unwrap();
-    assert_eq!(pulled.meta.digest, Digest::of(&component(2)));
+    let digest = pulled.meta.digest;
+    assert_eq!(digest, Digest::of(&component(2)));
+    assert_eq!(call(&fixture.artifacts, &digest).await, 2);
 }

@@ -12,6 +12,8 @@ const DATA: &str = "/data";
 const QUARTERS_FOR_INSTANCES: u64 = 3;
 /// Where API keys are mounted.
 const KEYS: &str = "/etc/ringfence/keys";
+/// Where certificates of authorities are mounted.
+const AUTHORITIES: &str = "/etc/ringfence/authorities";
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 const NODE_LABEL: &str = "kubernetes.io/hostname";
 
@@ -45,6 +47,11 @@ pub(super) fn spec(
         // Which of its entries, so that nothing else of it is there to be read.
         let items = json!([{"key": "keys.yaml", "path": "keys.yaml"}]);
         volumes.push(json!({"name": "keys", "secret": {"secretName": secret, "items": items}}));
+    }
+    if let Some(map) = &hosts.authorities_config_map {
+        mounts.push(json!({"name": "authorities", "mountPath": AUTHORITIES, "readOnly": true}));
+        let items = json!([{"key": "ca.crt", "path": "ca.crt"}]);
+        volumes.push(json!({"name": "authorities", "configMap": {"name": map, "items": items}}));
     }
     json!({
         "serviceAccountName": settings.service_account,
@@ -122,6 +129,10 @@ fn arguments(pool: &str, hosts: &HostsSpec, namespace: &str) -> Vec<String> {
     arguments.extend(keys.map(|_| format!("--api-keys={KEYS}/keys.yaml")));
     let insecure = hosts.insecure_registries.iter();
     arguments.extend(insecure.map(|registry| format!("--insecure-registry={registry}")));
+    let private = hosts.private_registries.iter();
+    arguments.extend(private.map(|registry| format!("--private-registry={registry}")));
+    let authorities = hosts.authorities_config_map.iter();
+    arguments.extend(authorities.map(|_| format!("--ca-file={AUTHORITIES}/ca.crt")));
     arguments
 }
 

@@ -171,6 +171,8 @@ fn a_host_has_time_to_leave_and_leaves_when_another_is_ready() {
             ..HostResources::default()
         },
         insecure_registries: vec!["registry.test:5000".to_owned()],
+        private_registries: vec!["registry.test:443".to_owned()],
+        authorities_config_map: Some("authorities".to_owned()),
         ..HostsSpec::default()
     };
     let plan = plan_of(&pool(Some(hosts)), &Live::new());
@@ -187,12 +189,24 @@ fn a_host_has_time_to_leave_and_leaves_when_another_is_ready() {
         "--memory-bytes=3000000000",
         "--cpu-millis=1500",
         "--insecure-registry=registry.test:5000",
+        "--private-registry=registry.test:443",
+        "--ca-file=/etc/ringfence/authorities/ca.crt",
     ] {
         assert!(
             arguments.contains(&argument.into()),
             "{argument}: {arguments:?}"
         );
     }
+    let mounted =
+        json!({"name": "authorities", "mountPath": "/etc/ringfence/authorities", "readOnly": true});
+    assert!(
+        container["volumeMounts"]
+            .as_array()
+            .unwrap()
+            .contains(&mounted)
+    );
+    let volume = json!({"name": "authorities", "configMap": {"name": "authorities", "items": [{"key": "ca.crt", "path": "ca.crt"}]}});
+    assert!(pod["volumes"].as_array().unwrap().contains(&volume));
 }
 
 #[test]

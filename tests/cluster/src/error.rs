@@ -89,6 +89,12 @@ pub enum Error {
         /// What it said.
         stderr: String,
     },
+    /// A program of Debian is not installed.
+    #[error("{program} is missing: run scripts/setup")]
+    NoProgram {
+        /// Which.
+        program: &'static str,
+    },
     /// Something that a node needs is not installed.
     #[error("{missing} is missing: run tests/cluster/setup node")]
     NotInstalled {

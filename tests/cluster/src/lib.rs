@@ -30,6 +30,7 @@ mod pki;
 mod ports;
 mod process;
 mod programs;
+mod registry;
 mod tar;
 
 pub use chart::chart;
@@ -39,3 +40,4 @@ pub use image::Image;
 pub use network::Subnet;
 pub use node::{Node, import_tar};
 pub use programs::{VERSION, cache_folder};
+pub use registry::{Access, Registry};

@@ -16,7 +16,8 @@ pub struct RegistrySettings {
     pub only: Option<BTreeSet<String>>,
     /// Registries that are spoken to without TLS, beside those on this machine.
     pub plain_http: BTreeSet<String>,
-    /// Registries that may be at a private address.
+    /// Registries that may be at a private address, this machine's too. They are spoken to over TLS, unless
+    /// `plain_http` names them as well.
     pub private: BTreeSet<String>,
     /// Whether a registry on this machine may be used by whoever names it, and without TLS. To be
     /// switched off where tenants do not trust each other.
@@ -38,10 +39,29 @@ impl Default for RegistrySettings {
 }
 
 impl RegistrySettings {
+    /// For somebody who may go wherever this machine can, to one registry: over plain HTTP if it is
+    /// `insecure`, or on this machine and no authority is named for it.
+    #[must_use]
+    pub fn of_one(registry: &str, insecure: bool, authorities: Authorities) -> Self {
+        let here = is_loopback_name(host_of(registry)) && authorities == Authorities::default();
+        let plain = (insecure || here).then(|| registry.to_owned());
+        Self {
+            plain_http: plain.into_iter().collect(),
+            private: BTreeSet::from([registry.to_owned()]),
+            authorities,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn scheme(&self, registry: &str) -> &'static str {
-        let plain = self.plain_http.contains(registry)
-            || (self.loopback && is_loopback_name(host_of(registry)));
-        if plain { "http" } else { "https" }
+        let here = self.loopback
+            && is_loopback_name(host_of(registry))
+            && !self.private.contains(registry);
+        if here || self.plain_http.contains(registry) {
+            "http"
+        } else {
+            "https"
+        }
     }
 
     pub(super) fn allows(&self, registry: &str) -> Result<(), OciError> {
@@ -180,8 +200,18 @@ mod tests {
         settings.plain_http.insert("registry.example:80".into());
         assert_eq!(settings.scheme("registry.example:80"), "http");
         assert_eq!(settings.scheme("registry.example"), "https");
+        settings.private.insert("localhost:5001".into());
+        assert_eq!(settings.scheme("localhost:5001"), "https");
         settings.loopback = false;
         assert_eq!(settings.scheme("localhost:5000"), "https");
+        let one = |registry: &str, insecure| {
+            let settings = RegistrySettings::of_one(registry, insecure, Authorities::default());
+            assert!(settings.may_dial(registry, host_of(registry), "127.0.0.1".parse().unwrap()));
+            settings.scheme(registry)
+        };
+        assert_eq!(one("localhost:5000", false), "http");
+        assert_eq!(one("registry.example", false), "https");
+        assert_eq!(one("registry.example", true), "http");
     }
 
     #[test]

@@ -406,7 +406,7 @@ impl Session {
             return Ok(());
         }
         Err(OciError::Forbidden(format!(
-            "{}://{authority} may not be used for images of {}: allow it by name (private registry, plain HTTP)",
+            "{}://{authority} may not be used for images of {}: allow it with --private-registry (TLS) or --insecure-registry (plain HTTP)",
             url.scheme(),
             self.registry
         )))
@@ -481,7 +481,7 @@ impl Resolve for Vetted {
                 .filter(|a| settings.may_dial(&registry, &host, a.ip()))
                 .collect();
             if vetted.is_empty() {
-                let refused = "its addresses are private; allow the registry by name";
+                let refused = "its addresses are private; allow it with --private-registry (or --insecure-registry)";
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, refused).into());
             }
             Ok(Box::new(vetted.into_iter()) as Addrs)
@@ -538,7 +538,7 @@ fn reason(error: &reqwest::Error) -> String {
     }
     match cause.downcast_ref::<reqwest::Error>() {
         Some(_) => "the request failed".into(),
-        None => explain(error),
+        None => explain(error, "--ca-file"),
     }
 }
 
