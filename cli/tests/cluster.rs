@@ -11,6 +11,8 @@
 mod callers;
 #[path = "cluster/fixture.rs"]
 mod fixture;
+#[path = "cluster/models.rs"]
+mod models;
 #[path = "cluster/plugin.rs"]
 mod plugin;
 #[path = "cluster/resources.rs"]

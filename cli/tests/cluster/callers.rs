@@ -39,13 +39,7 @@ async fn a_token_is_made_for_a_service_account_whose_roles_count() {
     let nameless = cli(&[]);
     let desk = nameless.file("desk.yaml", EXAMPLE);
     nameless.ok(&["apply", "-f", &desk]);
-    for (kind, name) in [
-        ("agent", "scribe"),
-        ("agent", "writer"),
-        ("tool", "scribe"),
-        ("model", "scribe-model"),
-        ("model", "writer-model"),
-    ] {
+    for (kind, name) in [("agent", "scribe"), ("agent", "writer"), ("tool", "scribe")] {
         nameless.ready(kind, name);
     }
     // The client certificate of the administrator is nothing that a host sees.

@@ -26,13 +26,7 @@ struct Seen {
 
 fn work(cli: &Cli) -> Seen {
     let applied = cli.ok(&["apply", "-f", &examples()]);
-    for (kind, name) in [
-        ("agent", "scribe"),
-        ("agent", "writer"),
-        ("tool", "scribe"),
-        ("model", "scribe-model"),
-        ("model", "writer-model"),
-    ] {
+    for (kind, name) in [("agent", "scribe"), ("agent", "writer"), ("tool", "scribe")] {
         cli.ready(kind, name);
     }
     let message = ["--arg", "message=5"];

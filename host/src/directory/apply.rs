@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::StreamExt as _;
 use parking_lot::RwLock;
-use ringfence_api::{Digest, Kind, Manifest, Problem, Resource, TenantName};
+use ringfence_api::{Digest, Kind, Manifest, Name, Problem, Resource, TenantName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -469,7 +469,19 @@ impl Control {
         };
         let ceilings = self.ceilings.read().clone();
         let status = match instance {
-            Some(instance) => Status::instance(&stored, instance, &view, &ceilings.of(&key.tenant)),
+            Some(instance) => {
+                let unresolved = self.unresolved.read();
+                let refused = |model: &Name| {
+                    let key = Key {
+                        kind: Kind::Model,
+                        name: model.clone(),
+                        ..key.clone()
+                    };
+                    unresolved.get(&key).map(ToString::to_string)
+                };
+                let ceilings = ceilings.of(&key.tenant);
+                Status::instance(&stored, instance, &view, &ceilings, refused)
+            }
             None if key.kind == Kind::Ceiling => {
                 let tenants = self.directory.tenants();
                 let bounded = |tenant: &&TenantName| {

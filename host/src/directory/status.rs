@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use ringfence_api::{
-    Capability, Digest, FunctionName, Grants, Kind, LimitsSpec, NamedCeiling, Refusal, Resource,
-    asks_granted, effective_grants, effective_limits,
+    Capability, Digest, FunctionName, Grants, Kind, LimitsSpec, Name, NamedCeiling, Refusal,
+    Resource, asks_granted, effective_grants, effective_limits,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,22 @@ impl Unresolved {
     }
 }
 
+/// What an agent or tool is told that was granted models which cannot be asked: each by its name, with the
+/// reason where there is such a model. None where there is none of them. The same on a host and on a cluster.
+pub(crate) fn models_missing<'a>(
+    lacking: impl Iterator<Item = (&'a Name, Option<String>)>,
+) -> Option<Unresolved> {
+    let told = lacking.map(|(name, why)| match why {
+        None => format!("there is no model {name}: apply it"),
+        Some(why) => format!("model {name} cannot be asked, see its status: {why}"),
+    });
+    let told: Vec<String> = told.collect();
+    match told.is_empty() {
+        true => None,
+        false => Some(Unresolved::new("ModelMissing", "", told.join("; "))),
+    }
+}
+
 impl Status {
     /// The status of a resource that does not run.
     pub(super) fn unresolved(stored: &Stored, why: Option<&Unresolved>) -> Self {
@@ -163,19 +179,21 @@ impl Status {
         }
     }
 
-    /// The status of an agent or tool that runs, within what its tenant has.
+    /// The status of an agent or tool that runs, within what its tenant has. `refused` tells why a model that
+    /// there is cannot be asked.
     pub(super) fn instance(
         stored: &Stored,
         instance: &Instance,
         view: &TenantView,
         ceilings: &[NamedCeiling<'_>],
+        refused: impl Fn(&Name) -> Option<String>,
     ) -> Self {
         let mut status = Self {
             observed_generation: instance.generation,
             file: stored.file.clone(),
             ..Self::default()
         };
-        status.conditions.push(ready(instance, view));
+        status.conditions.push(ready(instance, view, refused));
         let grants = instance.grants.spec();
         if !matches!(instance.provider, Provider::Mcp(_)) {
             status.conditions.push(targets(grants, view));
@@ -217,9 +235,22 @@ impl Status {
     }
 }
 
-fn ready(instance: &Instance, view: &TenantView) -> Condition {
+fn ready(
+    instance: &Instance,
+    view: &TenantView,
+    refused: impl Fn(&Name) -> Option<String>,
+) -> Condition {
     match &instance.provider {
-        Provider::Component { .. } => Condition::new("Ready", true, "Ready", "it can be called"),
+        Provider::Component { .. } => {
+            let granted = instance.grants.spec().models.iter();
+            let lacking = granted
+                .filter(|grant| !view.models.contains_key(&grant.name))
+                .map(|grant| (&grant.name, refused(&grant.name)));
+            match models_missing(lacking) {
+                Some(why) => Condition::new("Ready", false, why.reason, why.message),
+                None => Condition::new("Ready", true, "Ready", "it can be called"),
+            }
+        }
         Provider::Mcp(server) => mcp(&server.status()),
         Provider::Agent(agent) if view.agents.contains_key(agent) => {
             Condition::new("Ready", true, "Ready", "it can be called")

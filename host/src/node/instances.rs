@@ -15,8 +15,9 @@ use ringfence_api::{
     Workload,
 };
 use tokio::sync::Semaphore;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::secrets::Held;
+use super::needs::Needs;
 use super::{Shared, report};
 use crate::directory::status::Unresolved;
 use crate::directory::{self, Canary};
@@ -29,8 +30,6 @@ const RETRY: Duration = Duration::from_secs(10);
 const MOVE: Duration = Duration::from_secs(30);
 /// How long the API server may take to say whether it still is one.
 const ASK: Duration = Duration::from_secs(2);
-/// How often it is looked whether an instance with Secrets is still wanted.
-const LOOK: Duration = Duration::from_secs(5);
 
 /// What an instance is known by: tenant and name of the object.
 type Key = (TenantName, String);
@@ -41,10 +40,17 @@ type Target = (TenantName, Kind, Name);
 #[derive(Default)]
 struct Running {
     /// The newest version of each instance that was seen.
-    seen: HashMap<Key, Arc<Instance>>,
+    seen: HashMap<Key, Seen>,
     /// What runs of each agent and tool, by instance: while one revision takes over from another there
     /// are two. A canary gets the runs that its weight says; of the others the newest generation is called.
     by_target: BTreeMap<Target, BTreeMap<String, Made>>,
+}
+
+/// An instance that is bound to this host.
+struct Seen {
+    instance: Arc<Instance>,
+    /// Ends what follows its needs, once it is another or gone.
+    wanted: DropGuard,
 }
 
 /// What runs of an instance.
@@ -120,113 +126,171 @@ fn put(
 ) {
     let Some(key) = key(&instance) else { return };
     let instance = Arc::new(instance);
-    let before = running.lock().seen.insert(key.clone(), instance.clone());
-    if let Some(before) = before
-        && same(&before.spec, &instance.spec)
+    let over = CancellationToken::new();
     {
-        // A change of status alone, most often the host's own, is nothing to do.
-        if before.spec.weight != instance.spec.weight {
-            reweigh(shared, running, &key, &instance);
-        }
-        return;
-    }
-    let (shared, running, preparing) = (shared.clone(), running.clone(), preparing.clone());
-    tokio::spawn(async move {
-        let mut held = shared.secrets.hold(&key.0, instance.spec.secrets());
-        loop {
-            // Without a permit: one that waits for a Secret keeps nobody else waiting.
-            let secrets = held.wait().await;
-            let Ok(permit) = preparing.acquire().await else {
-                return;
-            };
-            let done = prepare(&shared, &running, &key, &instance, secrets).await;
-            drop(permit);
-            if done {
-                break;
+        let mut running = running.lock();
+        if let Some(seen) = running.seen.get_mut(&key)
+            && same(&seen.instance.spec, &instance.spec)
+        {
+            let before = std::mem::replace(&mut seen.instance, instance.clone());
+            // A change of status alone, most often the host's own, is nothing to do.
+            if before.spec.weight != instance.spec.weight {
+                reweigh(shared, &mut running, &key, &instance);
             }
-            drop(tokio::time::timeout(RETRY, held.changed()).await);
+            return;
         }
-        if !held.is_empty() {
-            keep(&shared, &running, &key, &instance, held).await;
+        let seen = Seen {
+            instance: instance.clone(),
+            wanted: over.clone().drop_guard(),
+        };
+        running.seen.insert(key.clone(), seen);
+    }
+    let task = Task {
+        shared: shared.clone(),
+        running: running.clone(),
+        preparing: preparing.clone(),
+        key,
+        instance,
+    };
+    tokio::spawn(async move {
+        let needs = Needs::of(&task.shared, &task.key.0, &task.instance.spec);
+        // The first part takes much more memory than the second, which goes on for as long as the instance does.
+        let made = Box::pin(over.run_until_cancelled(task.make(needs))).await;
+        if let Some(needs) = made.flatten().filter(|needs| !needs.is_empty()) {
+            over.run_until_cancelled(task.keep(needs)).await;
         }
     });
 }
 
-/// Whether an instance is still wanted as it was seen.
-fn current(running: &Mutex<Running>, key: &Key, instance: &Instance) -> bool {
-    let running = running.lock();
-    running
-        .seen
-        .get(key)
-        .is_some_and(|now| same(&now.spec, &instance.spec))
+/// What is done for one version of an instance.
+struct Task {
+    shared: Arc<Shared>,
+    running: Arc<Mutex<Running>>,
+    preparing: Arc<Semaphore>,
+    key: Key,
+    instance: Arc<Instance>,
 }
 
-/// Does what there is to do for an instance. False where it is worth another try.
-async fn prepare(
-    shared: &Shared,
-    running: &Mutex<Running>,
-    key: &Key,
-    instance: &Arc<Instance>,
-    secrets: Result<(), Unresolved>,
-) -> bool {
-    if !current(running, key, instance) {
-        return true;
-    }
-    match &instance.spec.pinned {
-        None => match find(shared, &key.0, instance).await {
-            Ok(artifact) => report::found(shared, instance, artifact).await,
-            Err(why) => {
-                report::trouble(shared, instance, &why).await;
-                false
-            }
-        },
-        Some(pinned) => match frozen(shared, instance, pinned).await {
-            Ok(made) => match secrets {
-                Ok(()) => {
-                    if !publish(shared, running, key, instance, made) {
-                        return true;
-                    }
-                    report::ready(shared, instance).await
-                }
-                Err(why) => {
-                    report::trouble(shared, instance, &why).await;
-                    false
-                }
-            },
-            Err(why) => {
-                report::trouble(shared, instance, &why).await;
-                false
-            }
-        },
-    }
+/// How a try to prepare an instance went.
+enum Prepared {
+    /// There is nothing more to do, or it is not wanted any more.
+    Done,
+    /// It waits for something that it needs, which was said.
+    Lacks,
+    /// It is worth another try.
+    Failed,
 }
 
-/// Follows the Secrets of an instance that serves, for as long as it is wanted, and says when one of them
-/// cannot be had any more, or can again.
-async fn keep(
-    shared: &Shared,
-    running: &Mutex<Running>,
-    key: &Key,
-    instance: &Instance,
-    mut held: Held,
-) {
-    let mut told = false;
-    loop {
-        let seen = running.lock().seen.get(key).cloned();
-        let Some(now) = seen.filter(|now| now.spec == instance.spec) else {
-            return;
-        };
-        let trouble = held.trouble();
-        if trouble.is_some() != told {
-            match &trouble {
-                Some(why) => report::trouble(shared, &now, why).await,
-                None => drop(report::recovered(shared, &now).await),
+impl Task {
+    /// Prepares the instance until that has worked. Gives back what has to be followed from then on.
+    async fn make(&self, mut needs: Needs) -> Option<Needs> {
+        let mut told = None;
+        loop {
+            // Without a permit: one that waits for a Secret or a model keeps nobody else waiting.
+            needs.wait().await;
+            let permit = self.preparing.acquire().await.ok()?;
+            let prepared = self.prepare(&needs, &mut told).await;
+            drop(permit);
+            match prepared {
+                Prepared::Done => return Some(needs),
+                Prepared::Lacks if needs.tells() => needs.changed().await,
+                Prepared::Lacks | Prepared::Failed => {
+                    drop(tokio::time::timeout(RETRY, needs.changed()).await);
+                }
             }
-            told = trouble.is_some();
         }
-        // Whether it is still wanted is looked at now and then only: what is followed for a while longer than
-        // it has to be does no harm.
-        drop(tokio::time::timeout(LOOK, held.changed()).await);
+    }
+
+    /// Does what there is to do for an instance. `told` is the trouble that was said last.
+    async fn prepare(&self, needs: &Needs, told: &mut Option<Unresolved>) -> Prepared {
+        let Self {
+            shared,
+            running,
+            key,
+            instance,
+            ..
+        } = self;
+        if self.current().is_none() {
+            return Prepared::Done;
+        }
+        let (why, otherwise) = match &instance.spec.pinned {
+            None => match find(shared, &key.0, instance).await {
+                Ok(artifact) => return report::found(shared, instance, artifact).await.into(),
+                Err(why) => (why, Prepared::Failed),
+            },
+            Some(pinned) => match frozen(shared, instance, pinned).await {
+                Ok(made) => match needs.trouble() {
+                    None if publish(shared, running, key, instance, made) => {
+                        let said = match told {
+                            None => report::ready(shared, instance).await,
+                            Some(_) => report::recovered(shared, instance).await,
+                        };
+                        return said.into();
+                    }
+                    None => return Prepared::Done,
+                    Some(why) => (why, Prepared::Lacks),
+                },
+                Err(why) => (why, Prepared::Failed),
+            },
+        };
+        if told.as_ref() != Some(&why) {
+            if !report::trouble(shared, instance, &why).await {
+                return Prepared::Failed;
+            }
+            *told = Some(why);
+        }
+        otherwise
+    }
+
+    /// Follows what an instance that serves needs, for as long as it is wanted, and says when something of it
+    /// cannot be had any more, or can again.
+    async fn keep(&self, mut needs: Needs) {
+        let mut told = None;
+        loop {
+            let trouble = needs.trouble();
+            if trouble != told {
+                match self.say(trouble.as_ref()).await {
+                    true => told = trouble,
+                    false => {
+                        drop(tokio::time::timeout(RETRY, needs.changed()).await);
+                        continue;
+                    }
+                }
+            }
+            needs.changed().await;
+        }
+    }
+
+    /// Says what is the matter with an instance that serves, or nothing any more. Not of one that moves: that is
+    /// for its new host to say. False where that could not be told.
+    async fn say(&self, trouble: Option<&Unresolved>) -> bool {
+        // What many need may come and go for all of them at once.
+        let _permit = self.preparing.acquire().await;
+        let Some(now) = self.current() else {
+            return true;
+        };
+        let shared = &self.shared;
+        // On the heap, since it is seldom there: there is one of these tasks for each instance.
+        match trouble {
+            Some(why) => Box::pin(report::trouble(shared, &now, why)).await,
+            None => Box::pin(report::recovered(shared, &now)).await,
+        }
+    }
+
+    /// The instance as it was seen last, where it is still wanted as it was prepared.
+    fn current(&self) -> Option<Arc<Instance>> {
+        let running = self.running.lock();
+        let now = &running.seen.get(&self.key)?.instance;
+        same(&now.spec, &self.instance.spec).then(|| now.clone())
+    }
+}
+
+impl From<bool> for Prepared {
+    fn from(said: bool) -> Self {
+        match said {
+            true => Self::Done,
+            false => Self::Failed,
+        }
     }
 }
 
@@ -294,13 +358,13 @@ fn publish(
         return false;
     };
     let mut running = running.lock();
-    let now = running.seen.get(key);
-    let Some(now) = now.filter(|now| same(&now.spec, &instance.spec)) else {
+    let now = running.seen.get(key).map(|seen| &seen.instance.spec);
+    let Some(now) = now.filter(|now| same(now, &instance.spec)) else {
         return false;
     };
     let made = Made {
         instance: made,
-        weight: now.spec.weight,
+        weight: now.weight,
     };
     let all = running.by_target.entry(target).or_default();
     all.insert(key.1.clone(), made);
@@ -309,11 +373,10 @@ fn publish(
 }
 
 /// Takes in what an instance weighs now. One that does not run yet is weighed when it does.
-fn reweigh(shared: &Shared, running: &Mutex<Running>, key: &Key, instance: &Instance) {
+fn reweigh(shared: &Shared, running: &mut Running, key: &Key, instance: &Instance) {
     let Some(target) = target(instance) else {
         return;
     };
-    let mut running = running.lock();
     let Some(all) = running.by_target.get_mut(&target) else {
         return;
     };
@@ -348,7 +411,7 @@ fn show(shared: &Shared, all: &BTreeMap<String, Made>) {
 /// Lets go of an instance that is not bound to this host any more. Where it still is one, and only moves, this
 /// host goes on with it until the other one has it ready.
 fn give_up(shared: &Arc<Shared>, running: &Arc<Mutex<Running>>, key: Key) {
-    let Some(instance) = running.lock().seen.remove(&key) else {
+    let Some(Seen { instance, wanted }) = running.lock().seen.remove(&key) else {
         return;
     };
     let Some(router) = shared.host.router() else {
@@ -362,7 +425,8 @@ fn give_up(shared: &Arc<Shared>, running: &Arc<Mutex<Running>>, key: Key) {
             router.moved(&key.0, &key.1, MOVE).await;
         }
         remove(&shared, &running, &key, &instance);
-        drop(moving);
+        // It needs its Secrets for as long as it serves.
+        drop((wanted, moving));
     });
 }
 

@@ -4,8 +4,10 @@
 
 mod certificate;
 mod instances;
+mod known_models;
 pub mod memory;
 mod models;
+mod needs;
 mod peers;
 mod register;
 mod report;
@@ -33,6 +35,7 @@ use crate::gateway::{Gateway, rest};
 use crate::host::Host;
 use crate::local::{Base, LocalError, OfCluster, Options};
 use crate::peer::PeerTls;
+use known_models::KnownModels;
 use secrets::ClusterSecrets;
 
 /// Field manager of everything that a host applies.
@@ -105,6 +108,7 @@ struct Shared {
     resolver: Resolver,
     peers: PeerTls,
     secrets: Arc<ClusterSecrets>,
+    models: Arc<KnownModels>,
     /// Instances that move elsewhere and are gone on with until they are ready there.
     moving: TaskTracker,
 }
@@ -158,6 +162,7 @@ impl Node {
             host: base.host.clone(),
             resolver,
             secrets,
+            models: Arc::default(),
         });
         let rest = rest::router(rest::RestState {
             host: base.host.clone(),

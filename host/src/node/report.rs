@@ -34,8 +34,8 @@ pub(super) async fn recovered(shared: &Shared, instance: &Instance) -> bool {
     write(shared, instance, artifact(instance), &[ready]).await
 }
 
-/// It cannot be called (yet), and why.
-pub(super) async fn trouble(shared: &Shared, instance: &Instance, why: &Unresolved) {
+/// It cannot be called (yet), and why. False where that could not be told.
+pub(super) async fn trouble(shared: &Shared, instance: &Instance, why: &Unresolved) -> bool {
     tracing::warn!(
         instance = instance.name_any(),
         reason = why.reason,
@@ -46,7 +46,7 @@ pub(super) async fn trouble(shared: &Shared, instance: &Instance, why: &Unresolv
         field => format!("{field}: {}", why.message),
     };
     let trouble = verdict(instance, "False", why.reason, &message);
-    write(shared, instance, artifact(instance), &[trouble]).await;
+    write(shared, instance, artifact(instance), &[trouble]).await
 }
 
 /// What was found out earlier stays said.

@@ -25,10 +25,6 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LONGEST_RETRY: Duration = Duration::from_secs(10);
 /// Seconds after which a watch begins anew: a permission that was taken away ends with it.
 const WATCH_SECONDS: u32 = 120;
-/// How long a new instance waits for its Secrets before it says that it cannot have them: the permission to
-/// read them is made while it starts.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 type Key = (TenantName, SecretKey);
 type State = Result<Secret, Absence>;
 
@@ -160,6 +156,11 @@ impl Held {
         self.secrets.is_empty()
     }
 
+    /// Whether each of them is followed: some are not where a host has too many.
+    pub(super) fn are_followed(&self) -> bool {
+        self.secrets.iter().all(|(_, _, state)| state.is_some())
+    }
+
     /// Why one of them cannot be had now.
     pub(super) fn trouble(&self) -> Option<Unresolved> {
         self.secrets.iter().find_map(|(key, field, state)| {
@@ -170,20 +171,6 @@ impl Held {
             let message = absent(key, why).to_string();
             Some(Unresolved::new(why.reason(), field.as_str(), message))
         })
-    }
-
-    /// Waits until all can be had, but not for long.
-    ///
-    /// # Errors
-    /// Which one cannot be had, and why.
-    pub(super) async fn wait(&mut self) -> Result<(), Unresolved> {
-        let there = async {
-            while self.trouble().is_some() {
-                self.changed().await;
-            }
-        };
-        drop(tokio::time::timeout(PATIENCE, there).await);
-        self.trouble().map_or(Ok(()), Err)
     }
 
     /// Waits until one of them is another than when this was asked last.
