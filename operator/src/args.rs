@@ -33,11 +33,8 @@ pub enum Command {
         /// When nodes pull that image.
         #[arg(long, default_value = "IfNotPresent", value_parser = ["Always", "IfNotPresent", "Never"])]
         host_image_pull_policy: String,
-        /// Service account of the hosts of pools.
-        #[arg(long, default_value = "ringfence-host")]
-        host_service_account: String,
-        /// User that hosts are to Kubernetes: only it gets certificates of hosts [default:
-        /// --host-service-account of the namespace]
+        /// User that hosts are to Kubernetes, where they run outside of the cluster: only it gets certificates of
+        /// hosts [default: the service account ringfence-host of the namespace]
         #[arg(long, env = "RINGFENCE_HOST_USER", value_name = "USER")]
         host_user: Option<String>,
     },

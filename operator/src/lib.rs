@@ -16,6 +16,7 @@ pub mod condition;
 pub mod controller;
 pub mod crds;
 pub mod error;
+pub mod host_account;
 pub mod http;
 pub mod index;
 mod invalid;

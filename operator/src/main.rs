@@ -30,7 +30,6 @@ async fn main() -> anyhow::Result<()> {
             listen,
             host_image,
             host_image_pull_policy,
-            host_service_account,
             host_user,
         } => {
             tracing_subscriber::fmt()
@@ -54,18 +53,15 @@ async fn main() -> anyhow::Result<()> {
                     _ = tokio::signal::ctrl_c() => {}
                 }
             };
-            let account = || format!("system:serviceaccount:{namespace}:{host_service_account}");
-            let host_user = host_user.unwrap_or_else(account);
             let settings = run::Settings {
                 namespace,
                 identity,
                 hosts: host_image.map(|image| HostSettings {
                     image,
                     pull_policy: host_image_pull_policy,
-                    service_account: host_service_account,
                 }),
                 certificates: certificates::Settings {
-                    host_user: Some(host_user),
+                    host_user,
                     ..certificates::Settings::default()
                 },
             };

@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject};
 use serde_json::{Value, json};
 
+use crate::host_account::HOST_ACCOUNT;
+
 /// Name of the Role and of the RoleBinding.
 pub const NAME: &str = "ringfence-secrets";
 /// Label of both, by which they are watched.
 pub const LABEL: &str = "ringfence.dev/secrets";
-/// The service account of hosts, in the operator's namespace.
-pub const HOST_ACCOUNT: &str = "ringfence-host";
 /// Secrets of one tenant that its hosts may read. What comes after them by name may not be read.
 pub const MOST: usize = 1_000;
 

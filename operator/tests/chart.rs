@@ -1,10 +1,14 @@
 //! The chart: that Helm finds nothing wrong with it, that a real API server takes what it makes, and that it
 //! refuses values that nothing would heed.
-#![allow(clippy::unwrap_used)] // tests fail by panicking
+#![allow(clippy::unwrap_used, clippy::panic)] // tests fail by panicking
 
 use std::collections::BTreeSet;
 
+use clap::Parser as _;
+use ringfence_operator::args::{Args, Command};
+use ringfence_operator::host_account::{HOST_ACCOUNT, host_user};
 use ringfence_test_cluster::{ControlPlane, chart, shared};
+use serde_json::{Value, json};
 
 const SYSTEM: &str = "ringfence-system";
 
@@ -76,6 +80,52 @@ async fn values_that_nothing_heeds_are_refused() {
         let refused = helm(cluster, &["template", "ringfence", "--set", value]).await;
         let error = refused.unwrap_err();
         assert!(error.contains(told), "{value}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn the_operator_takes_its_arguments_and_hosts_have_the_account_that_it_counts_on() {
+    let cluster = shared().await;
+    let template = ["template", "ringfence", "-n", SYSTEM];
+    let rendered = helm(cluster, &template).await.unwrap();
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered).unwrap();
+    let of = |kind: &str| {
+        let kind = kind.to_owned();
+        let is = move |object: &&Value| object["kind"] == *kind;
+        objects.iter().filter(is)
+    };
+    let deployment = of("Deployment").next().unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let words = [&container["command"], &container["args"]];
+    let words = words.iter().flat_map(|words| words.as_array().unwrap());
+    let words = words.map(|word| word.as_str().unwrap().replace("$(POD_NAME)", "pod"));
+    let Command::Run {
+        host_user: None, ..
+    } = Args::try_parse_from(words).unwrap().command
+    else {
+        panic!("hosts have the account of the chart");
+    };
+
+    let made = |object: &&Value| object["metadata"]["name"] == HOST_ACCOUNT;
+    assert_eq!(of("ServiceAccount").filter(made).count(), 1);
+    for kind in ["RoleBinding", "ClusterRoleBinding"] {
+        let bound = of(kind).find(made).unwrap();
+        let expected =
+            json!([{"kind": "ServiceAccount", "name": HOST_ACCOUNT, "namespace": SYSTEM}]);
+        assert_eq!(bound["subjects"], expected, "{kind}");
+    }
+    // Policies speak of it in their expressions: by its user, and as the one to whom the operator may give.
+    let policies: Vec<String> = of("ValidatingAdmissionPolicy")
+        .map(Value::to_string)
+        .collect();
+    for said in [
+        format!("request.userInfo.username == '{}'", host_user(SYSTEM)),
+        format!("subject.name == '{HOST_ACCOUNT}'"),
+    ] {
+        assert!(
+            policies.iter().any(|policy| policy.contains(&said)),
+            "{said}"
+        );
     }
 }
 

@@ -20,6 +20,7 @@ use super::request::{Ask, Denial, Evidence, examine};
 use super::store::{StoreError, tend};
 use super::{AuthorityError, Settings};
 use crate::error::Error;
+use crate::host_account;
 use crate::metrics::Verb;
 use crate::watch::chain;
 use crate::write::{FIELD_MANAGER, Writer};
@@ -34,7 +35,7 @@ pub(crate) async fn run(writer: Writer, namespace: String, settings: Settings) {
     let host_user = settings
         .host_user
         .clone()
-        .unwrap_or_else(|| format!("system:serviceaccount:{namespace}:ringfence-host"));
+        .unwrap_or_else(|| host_account::host_user(&namespace));
     let requests = Config::default().fields(&format!("spec.signerName={}", peer::SIGNER));
     let all: Api<CertificateSigningRequest> = writer.all();
     let mut events = watcher(all, requests).default_backoff().boxed();

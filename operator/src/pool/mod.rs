@@ -41,8 +41,6 @@ pub struct HostSettings {
     pub image: String,
     /// `Always`, `IfNotPresent` or `Never`.
     pub pull_policy: String,
-    /// The service account of hosts.
-    pub service_account: String,
 }
 
 /// Kinds of objects that a pool has.

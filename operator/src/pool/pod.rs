@@ -4,6 +4,7 @@ use ringfence_api::{HostsSpec, Spread};
 use serde_json::{Value, json};
 
 use super::{GRACE_SECONDS, HTTP_PORT, HostSettings, LAME_SECONDS, PEER_PORT};
+use crate::host_account::HOST_ACCOUNT;
 
 /// Where a host keeps what it keeps.
 const DATA: &str = "/data";
@@ -54,7 +55,7 @@ pub(super) fn spec(
         volumes.push(json!({"name": "authorities", "configMap": {"name": map, "items": items}}));
     }
     json!({
-        "serviceAccountName": settings.service_account,
+        "serviceAccountName": HOST_ACCOUNT,
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": {
             "runAsNonRoot": true,

@@ -5,12 +5,12 @@ use ringfence_api::{AutoscalingSpec, HostPool, HostPoolSpec, HostResources, Host
 use serde_json::{Value, json};
 
 use super::{HostSettings, Live, Part, Plan, deployed, plan};
+use crate::host_account::HOST_ACCOUNT;
 
 fn settings() -> HostSettings {
     HostSettings {
         image: "registry.test/ringfence:1".to_owned(),
         pull_policy: "IfNotPresent".to_owned(),
-        service_account: "ringfence-host".to_owned(),
     }
 }
 
@@ -180,6 +180,7 @@ fn a_host_has_time_to_leave_and_leaves_when_another_is_ready() {
     assert_eq!(spec["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
     let pod = &spec["template"]["spec"];
     assert_eq!(pod["terminationGracePeriodSeconds"], 75);
+    assert_eq!(pod["serviceAccountName"], HOST_ACCOUNT);
     let container = &pod["containers"][0];
     assert_eq!(container["resources"]["limits"], json!({"memory": "4G"}));
     assert_eq!(container["resources"]["requests"]["cpu"], "1500m");

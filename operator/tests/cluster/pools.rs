@@ -59,7 +59,6 @@ async fn the_operator_runs_the_hosts_of_pools_that_ask_for_it() {
             hosts: Some(HostSettings {
                 image: "test.local/ringfence:1".to_owned(),
                 pull_policy: "Never".to_owned(),
-                service_account: "ringfence-host".to_owned(),
             }),
             certificates: ringfence_operator::certificates::Settings::default(),
         };
