@@ -9,6 +9,8 @@
 
 #[path = "access/callers.rs"]
 mod callers;
+#[path = "access/commands.rs"]
+mod commands;
 #[path = "access/endpoint.rs"]
 mod endpoint;
 #[path = "access/fixture.rs"]

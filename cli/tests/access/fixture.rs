@@ -10,7 +10,7 @@ use ringfence_operator::run::{Settings, run};
 use ringfence_test_cluster::ControlPlane;
 use serde_json::Value;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
 /// The namespace of the operator and the hosts.
 pub(crate) const SYSTEM: &str = "ringfence-system";
 /// Longest that anything may take: a host compiles the built-in chat agent when it starts first.
