@@ -8,6 +8,8 @@
 
 #[path = "routing/fixture.rs"]
 mod fixture;
+#[path = "routing/traces.rs"]
+mod traces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

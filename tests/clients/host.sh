@@ -6,7 +6,7 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 export RINGFENCE=${RINGFENCE:-$target/debug/ringfence}
-GUESTS=${GUESTS:-$target/test-guests/wasm32-wasip2/release}
+export GUESTS=${GUESTS:-$target/test-guests/wasm32-wasip2/release}
 CACHE=${RINGFENCE_CACHE:-$HOME/.cache/ringfence}/clients
 [ -x "$RINGFENCE" ] || { echo "$RINGFENCE is missing: run 'make build'" >&2; exit 1; }
 [ -f "$GUESTS/conformance.wasm" ] || { echo "the test guests are missing: run 'cargo build -p ringfence-test-guests'" >&2; exit 1; }

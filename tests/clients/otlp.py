@@ -92,6 +92,63 @@ def call(url, tool, message):
     return urllib.request.urlopen(request, timeout=20).read().decode()
 
 
+def ways_in(url, digest):
+    """Every way in beside MCP takes a trace by its header, each with another one."""
+    manifest = f"""
+apiVersion: ringfence.dev/v1alpha1
+kind: Tool
+metadata: {{name: web}}
+spec: {{component: {{digest: "{digest}"}}}}
+"""
+    apply(url, manifest)
+    message = [{"role": "user", "content": "hello"}]
+    rest = "/api/v1/tenants/default"
+    for number, (path, body, root) in enumerate(
+        [
+            ("/default/v1/chat/completions", {"model": "desk", "messages": message}, "invoke_agent desk"),
+            ("/default/v1/chat/completions", {"model": "model/script", "messages": message}, "chat script"),
+            (f"{rest}/agents/desk/run", {"input": "hello"}, "invoke_agent desk"),
+            (f"{rest}/tools/ask/functions/ask", {"arguments": {"message": "hello"}}, "execute_tool ask_ask"),
+            ("/default/tools/web/http/", {}, "execute_tool web"),
+        ]
+    ):
+        trace = f"{TRACE[:-2]}{number:02x}"
+        headers = {
+            "content-type": "application/json",
+            "traceparent": f"00-{trace}-{PARENT}-01",
+            "tracestate": "vendor=opaque",
+        }
+        request = urllib.request.Request(url + path, json.dumps(body).encode(), headers)
+        assert urllib.request.urlopen(request, timeout=20).status == 200, path
+        deadline = time.monotonic() + 20
+        while True:
+            _, _, span = Collector.spans.get(timeout=max(0.1, deadline - time.monotonic()))
+            if span.trace_id.hex() == TRACE:
+                continue  # of the calls before
+            assert span.trace_id.hex() == trace, (path, span)
+            assert span.trace_state == "vendor=opaque", (path, span)
+            if span.parent_span_id.hex() == PARENT:
+                assert span.name == root, (path, span)
+                break
+    # What is no trace is no reason to refuse a call, and begins one of the host's own.
+    headers = {"content-type": "application/json", "traceparent": "nonsense"}
+    body = json.dumps({"model": "model/script", "messages": message}).encode()
+    request = urllib.request.Request(f"{url}/default/v1/chat/completions", body, headers)
+    assert urllib.request.urlopen(request, timeout=20).status == 200
+    span = collect(1)["chat script"][2]
+    assert not span.parent_span_id and span.trace_id.hex()[:28] != TRACE[:28], span
+
+
+def apply(url, text):
+    command = [os.environ["RINGFENCE"], "--host", url, "apply", "-f", "-"]
+    subprocess.run(command, check=True, input=text, text=True, stdout=subprocess.DEVNULL)
+
+
+def push(url, component):
+    command = [os.environ["RINGFENCE"], "--host", url, "push", "-o", "json", component]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["digest"]
+
+
 def collect(count):
     """So many spans, by name."""
     found = {}
@@ -117,17 +174,14 @@ def main():
             host = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             url = host.stdout.readline().strip()
-            manifests = folder + "/manifests.yaml"
-            with open(manifests, "w") as file:
-                file.write(MANIFESTS)
-            apply = [os.environ["RINGFENCE"], "--host", url, "apply", "-f", manifests]
-            subprocess.run(apply, check=True, stdout=subprocess.DEVNULL)
+            apply(url, MANIFESTS)
             assert "You said: hello" in call(url, "ask", "hello")
             check(collect(4))
             call(url, "ask-lost", "hello")
             failed = collect(3)["invoke_agent lost"][2]
             assert failed.status.code == trace_pb2.Status.STATUS_CODE_ERROR, failed
             assert attributes(failed)["error.type"], failed
+            ways_in(url, push(url, os.environ["GUESTS"] + "/examples/http_echo.wasm"))
             # What is left is sent when the host ends.
             call(url, "ask", "the last")
             host.terminate()

@@ -112,6 +112,16 @@ pub(crate) struct Host {
 impl Host {
     /// Starts one. What `like` has compiled it need not compile again.
     pub(crate) fn start(cluster: &Cluster, name: &str, like: Option<&Host>) -> Self {
+        Self::start_with(cluster, name, like, &[])
+    }
+
+    /// The same, with environment variables.
+    pub(crate) fn start_with(
+        cluster: &Cluster,
+        name: &str,
+        like: Option<&Host>,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         if let Some(like) = like {
             let from = like.data.path().join("artifacts");
@@ -128,6 +138,7 @@ impl Host {
             .arg("--data-dir")
             .arg(data.path())
             .env("KUBECONFIG", cluster.control.kubeconfig())
+            .envs(environment.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

@@ -70,7 +70,7 @@ pub(super) async fn serve(
     }
     let body = body.map_err(|_| Error::HttpProtocolError).boxed_unsync();
     let request = Request::from_parts(parts, body);
-    let (context, in_flight) = shared.begin(permit);
+    let (context, in_flight) = shared.begin_traced(permit, request.headers());
     let answer = shared
         .host
         .call(context, CallRequest::Incoming { tool, request })

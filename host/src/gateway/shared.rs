@@ -23,6 +23,7 @@ use super::respond::Problem;
 use super::settings::Settings;
 use crate::Host;
 use crate::mediation::CallContext;
+use crate::telemetry::RemoteTrace;
 
 /// The inside of a gateway.
 pub(super) struct Shared {
@@ -116,6 +117,17 @@ impl Shared {
             }),
             _ => Err(Problem::no_tenant(tenant)),
         }
+    }
+
+    /// The context of a call that somebody makes by a request over HTTP, in the trace that it names.
+    pub(super) fn begin_traced(
+        &self,
+        permit: Permit,
+        headers: &HeaderMap,
+    ) -> (CallContext, InFlight) {
+        let (mut context, in_flight) = self.begin(permit);
+        context.trace = RemoteTrace::of_headers(headers).map(Arc::new);
+        (context, in_flight)
     }
 
     /// The context of a call that somebody makes, and what has to be held while it runs.

@@ -18,6 +18,7 @@ use crate::function::FunctionResult;
 use crate::message::{Message, Part};
 use crate::model::{Completion, CompletionRequest, Usage};
 use crate::output::EventSink;
+use crate::telemetry::RemoteTrace;
 
 /// What a call is aimed at, and with what.
 pub enum Request {
@@ -110,6 +111,8 @@ pub struct CallContext {
     pub cancel: CancellationToken,
     /// Whether it waits, until its deadline, where as much runs already as may; others are refused.
     pub waits: bool,
+    /// Where the call belongs in a trace that its caller began, or the host that sent it goes on with.
+    pub(crate) trace: Option<Arc<RemoteTrace>>,
     /// Where partial output goes, if anybody reads it.
     pub events: Option<EventSink>,
     /// Counters that all calls of the run share.
@@ -237,6 +240,7 @@ impl CallContext {
             depth: 0,
             cancel: CancellationToken::new(),
             waits: false,
+            trace: None,
             events: None,
             shared: Arc::default(),
             spent: Arc::default(),
@@ -253,6 +257,8 @@ impl CallContext {
             caller: by,
             depth: self.depth + 1,
             cancel: self.cancel.child_token(),
+            // The span of this call is around it.
+            trace: None,
             events: None,
             waits: false,
             bound_by_wall: false,

@@ -68,6 +68,9 @@ where
 
     fn call(&mut self, call: Call) -> Answer {
         let span = span(&call);
+        if let Some(trace) = &call.context.trace {
+            trace.adopt(&span);
+        }
         let mut open = Open::new(&self.layer, &call, span.clone());
         let answer = self.inner.call(call);
         async move {

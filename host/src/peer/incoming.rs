@@ -63,6 +63,7 @@ pub(super) fn start(
     context.call = shared.next_call();
     context.session = ask.session;
     context.depth = ask.depth;
+    context.trace = ask.trace.and_then(|trace| trace.read()).map(Arc::new);
     context.events = sink;
     context.shared = shared.clone();
     context.routed = Some(routed.clone());

@@ -11,6 +11,7 @@ use hyper::body::{Body as _, Frame as HttpFrame};
 use parking_lot::Mutex;
 use ringfence_api::Name;
 use tokio::sync::oneshot;
+use tracing::Span;
 use wasmtime_wasi_http::Error;
 
 use super::client::{AskError, InFlight, PeerClient};
@@ -18,12 +19,13 @@ use super::health::Sign;
 use super::protocol::frame::{FrameKind, MESSAGE_BYTES, encode};
 use super::protocol::reader::{Reader, pieces, whole};
 use super::protocol::wire::{
-    Answer, Ask, CallAsk, Link, Refusal, WireEvent, WireReply, WireRequest,
+    Answer, Ask, CallAsk, Link, Refusal, WireEvent, WireReply, WireRequest, WireTrace,
 };
 use crate::body::{self, Body};
 use crate::error::CallError;
 use crate::limits::name;
 use crate::mediation::{AgentReply, CallContext, Reply, Request};
+use crate::telemetry::RemoteTrace;
 
 /// The body of an HTTP request, until a host has begun with it.
 type Slot = Arc<Mutex<Option<Body>>>;
@@ -99,6 +101,11 @@ impl Outgoing {
                 .collect(),
             remaining_ms: u64::try_from(context.remaining().as_millis()).unwrap_or(u64::MAX),
             depth: context.depth,
+            // A host that exports no spans hands on what it was given.
+            trace: RemoteTrace::of_span(&Span::current())
+                .as_ref()
+                .or(context.trace.as_deref())
+                .map(WireTrace::from),
             events: context.events.is_some(),
             request,
         }));

@@ -8,6 +8,7 @@ pub mod names;
 pub mod otlp;
 mod peer;
 pub mod spans;
+mod trace;
 
 pub use metrics::Metrics;
 pub use otlp::{Otlp, OtlpError};
@@ -15,3 +16,4 @@ pub use spans::{
     CallSpan, chat, execute_tool, invoke_agent, outgoing_http, record_answer, record_error,
     record_usage,
 };
+pub use trace::{RemoteTrace, STATE_BYTES};

@@ -5,7 +5,6 @@
 
 use std::fmt::Display;
 
-use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId};
 use opentelemetry::{Array, Value};
 use tracing::Span;
 use tracing::field::Empty;
@@ -163,79 +162,4 @@ pub fn record_answer(span: &Span, model: &str, finish_reason: &'static str) {
 pub fn record_error(span: &Span, code: &'static str) {
     span.record(names::ERROR_TYPE, code);
     span.record("otel.status_code", "ERROR");
-}
-
-/// Makes `span` part of the trace that a caller outside started. What is not a W3C `traceparent` is
-/// ignored: a trace is never a reason to refuse a call.
-pub fn set_remote_parent(span: &Span, traceparent: &str) {
-    if span.is_disabled() {
-        return;
-    }
-    if let Some(context) = parse_traceparent(traceparent) {
-        let parent = opentelemetry::Context::new().with_remote_span_context(context);
-        // It fails when spans are not exported, and then there is no trace to be part of.
-        let _ = span.set_parent(parent);
-    }
-}
-
-/// Reads a `traceparent` of version 00 (W3C Trace Context).
-fn parse_traceparent(text: &str) -> Option<SpanContext> {
-    let mut parts = text.trim().split('-');
-    let (version, trace, span, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let lower_hex = |text: &str| {
-        text.bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let lengths_fit = (version.len(), trace.len(), span.len(), flags.len()) == (2, 32, 16, 2);
-    if !lengths_fit || ![version, trace, span, flags].into_iter().all(lower_hex) {
-        return None;
-    }
-    // Later versions may append fields; version ff is forbidden, and version 00 has exactly four.
-    if version == "ff" || (version == "00" && parts.next().is_some()) {
-        return None;
-    }
-    let context = SpanContext::new(
-        TraceId::from_hex(trace).ok()?,
-        SpanId::from_hex(span).ok()?,
-        TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED,
-        true,
-        Default::default(),
-    );
-    context.is_valid().then_some(context)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-
-    #[test]
-    fn a_traceparent_is_read() {
-        let context = parse_traceparent(GOOD).unwrap();
-        assert_eq!(
-            context.trace_id().to_string(),
-            "0af7651916cd43dd8448eb211c80319c"
-        );
-        assert_eq!(context.span_id().to_string(), "b7ad6b7169203331");
-        assert!(context.is_sampled() && context.is_remote());
-    }
-
-    #[test]
-    fn what_is_not_a_traceparent_is_ignored() {
-        for bad in [
-            "",
-            "00",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
-            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b71692033-01",
-        ] {
-            assert!(parse_traceparent(bad).is_none(), "{bad}");
-        }
-    }
 }

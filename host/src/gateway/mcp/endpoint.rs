@@ -17,7 +17,7 @@ use crate::gateway::auth::{Identity, Permission, Permit, Refused, TOOLS, Visible
 use crate::gateway::shared::Shared;
 use crate::mediation::{Reply, Request};
 use crate::output::EventSink;
-use crate::telemetry::spans;
+use crate::telemetry::{RemoteTrace, spans};
 
 tokio::task_local! {
     /// The endpoint of the request that this task serves.
@@ -36,13 +36,13 @@ pub(super) struct Endpoint {
 
 /// What goes with a call beside its arguments.
 #[derive(Default)]
-pub(super) struct Extras<'a> {
+pub(super) struct Extras {
     /// Where progress goes.
     pub(super) events: Option<EventSink>,
     /// Cancelled when the client gives up.
     pub(super) cancel: Option<CancellationToken>,
-    /// The client's trace, as W3C `traceparent`.
-    pub(super) traceparent: Option<&'a str>,
+    /// The client's trace.
+    pub(super) trace: Option<RemoteTrace>,
 }
 
 impl Endpoint {
@@ -137,11 +137,11 @@ impl Endpoint {
         name: &str,
         entry: &Entry,
         arguments: Map<String, Value>,
-        extras: Extras<'_>,
+        extras: Extras,
     ) -> Result<CallToolResult, ErrorData> {
         let span = spans::mcp_request("tools/call", name);
-        if let Some(traceparent) = extras.traceparent {
-            spans::set_remote_parent(&span, traceparent);
+        if let Some(trace) = &extras.trace {
+            trace.adopt(&span);
         }
         let (mut context, _in_flight) = shared.begin(permit);
         context.events = extras.events;

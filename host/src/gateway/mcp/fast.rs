@@ -19,6 +19,7 @@ use super::endpoint::{Endpoint, Extras};
 use super::sessions::SessionCall;
 use crate::gateway::respond::{Problem, json_bytes};
 use crate::gateway::shared::Shared;
+use crate::telemetry::RemoteTrace;
 
 const SESSION: &str = "mcp-session-id";
 const VERSION: &str = "mcp-protocol-version";
@@ -70,6 +71,8 @@ struct Meta<'a> {
     capabilities: Option<&'a RawValue>,
     #[serde(borrow, default)]
     traceparent: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    tracestate: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -203,7 +206,10 @@ async fn answer(
             Era::Stateless => None,
             Era::Session(call) => Some(call.cancel.clone()),
         },
-        traceparent: meta.traceparent.as_deref(),
+        trace: meta
+            .traceparent
+            .as_deref()
+            .and_then(|parent| RemoteTrace::read(parent, meta.tracestate.as_deref())),
     };
     let arguments = arguments.unwrap_or_default();
     let mut result = endpoint

@@ -23,6 +23,7 @@ use crate::error::CallError;
 use crate::gateway::auth::{Refused, Visible};
 use crate::gateway::shared::Shared;
 use crate::output::{self, Events, OutputEvent};
+use crate::telemetry::RemoteTrace;
 
 /// Functions of one page of a list.
 const PAGE: usize = 250;
@@ -74,7 +75,11 @@ impl Handler {
         let extras = Extras {
             events: sink,
             cancel: Some(context.ct.clone()),
-            traceparent: context.meta.0.get_traceparent(),
+            trace: context
+                .meta
+                .0
+                .get_traceparent()
+                .and_then(|parent| RemoteTrace::read(parent, context.meta.0.get_tracestate())),
         };
         let arguments = request.arguments.unwrap_or_default();
         let call = self

@@ -128,7 +128,7 @@ async fn answer(
     let target = Target::of(&request.model).ok_or_else(unknown)?;
     let permit = visitor.permit(target.permission()).await?;
     let view = shared.host.directory().view(&visitor.tenant);
-    let (mut context, in_flight) = shared.begin(permit);
+    let (mut context, in_flight) = shared.begin_traced(permit, headers);
     context.session = session(headers)?;
     match target {
         Target::Agent(name) if shared.host.has_agent(&visitor.tenant, &name).await => {

@@ -27,6 +27,7 @@ use crate::mediation::{AgentReply, CallContext, Reply, Request, RunId};
 use crate::message::{Message, Role, text_of};
 use crate::output::{OutputEvent, events};
 use crate::session::valid_session_name;
+use crate::telemetry::RemoteTrace;
 
 /// Header that names the run, on every answer to a call.
 const RUN_HEADER: HeaderName = HeaderName::from_static("ringfence-run");
@@ -109,6 +110,7 @@ struct RunRequest {
 fn begin(
     state: &RestState,
     caller: &Caller,
+    headers: &HeaderMap,
     timeout_ms: Option<u64>,
 ) -> Result<CallContext, Failure> {
     if state.host.draining().is_cancelled() {
@@ -124,11 +126,9 @@ fn begin(
         }
     };
     let principal = caller.identity.principal(&caller.tenant);
-    Ok(CallContext::start(
-        caller.tenant.clone(),
-        principal,
-        timeout,
-    ))
+    let mut context = CallContext::start(caller.tenant.clone(), principal, timeout);
+    context.trace = RemoteTrace::of_headers(headers).map(Arc::new);
+    Ok(context)
 }
 
 /// An answer that names its run.
@@ -156,6 +156,7 @@ async fn call(
     State(state): State<RestState>,
     caller: Caller,
     path: Named,
+    headers: HeaderMap,
     Json(body): Json<CallRequest>,
 ) -> Result<Response, Failure> {
     let request = Request::Function {
@@ -163,7 +164,7 @@ async fn call(
         function: path.get::<FunctionName>("function")?,
         arguments: body.arguments,
     };
-    let context = begin(&state, &caller, body.timeout_ms)?;
+    let context = begin(&state, &caller, &headers, body.timeout_ms)?;
     let run = context.run;
     let _cancel = context.cancel.clone().drop_guard();
     let result = state
@@ -194,7 +195,7 @@ async fn run(
     if messages.is_empty() {
         return Err(CallError::Invalid("give input, a text, or messages".to_owned()).into());
     }
-    let mut context = begin(&state, &caller, body.timeout_ms)?;
+    let mut context = begin(&state, &caller, &headers, body.timeout_ms)?;
     if let Some(session) = body.session {
         if !valid_session_name(&session) {
             let message = "session: use 1 to 128 bytes without control characters";

@@ -15,6 +15,7 @@ use crate::mediation::{PrincipalKind, RunId};
 use crate::message::{Message, Part};
 use crate::model::Usage;
 use crate::output::{OutputEvent, Progress};
+use crate::telemetry::RemoteTrace;
 
 /// The first frame of a request.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,9 +80,37 @@ pub(crate) struct CallAsk<'a> {
     pub(crate) remaining_ms: u64,
     /// How many calls are around this one.
     pub(crate) depth: u32,
+    /// The span that it is made in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace: Option<WireTrace>,
     /// Whether anybody reads partial output.
     pub(crate) events: bool,
     pub(crate) request: WireRequest<'a>,
+}
+
+/// A place in a trace, as W3C Trace Context writes it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WireTrace {
+    parent: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
+}
+
+impl From<&RemoteTrace> for WireTrace {
+    fn from(trace: &RemoteTrace) -> Self {
+        Self {
+            parent: trace.parent(),
+            state: trace.state(),
+        }
+    }
+}
+
+impl WireTrace {
+    /// None where it is no trace.
+    pub(crate) fn read(&self) -> Option<RemoteTrace> {
+        RemoteTrace::read(&self.parent, self.state.as_deref())
+    }
 }
 
 /// One principal of a chain.
