@@ -6,6 +6,8 @@
     reason = "a test says what it expects by failing"
 )]
 
+#[path = "routing/canary.rs"]
+mod canary;
 #[path = "routing/fixture.rs"]
 mod fixture;
 #[path = "routing/traces.rs"]

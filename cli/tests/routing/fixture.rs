@@ -93,6 +93,12 @@ impl Cluster {
         self.control.kubectl(&wait).await.unwrap();
     }
 
+    /// All objects of a kind, as JSON.
+    pub(crate) async fn get(&self, kind: &str) -> String {
+        let get = ["get", kind, "-o", "json"];
+        self.control.kubectl(&get).await.unwrap()
+    }
+
     pub(crate) async fn host_of(&self, agent: &str) -> String {
         let label = format!("ringfence.dev/kind=agent,ringfence.dev/name={agent}");
         let path = "jsonpath={.items[*].spec.hostName}";
