@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -213,6 +214,16 @@ async fn withdraw(operator: &Operator, instance: Instance) {
     let (Some(key), Some(host)) = (InstanceKey::of(&instance), &instance.spec.host_name) else {
         return;
     };
+    let spoke = |now: &Arc<Instance>| {
+        let by = now
+            .status
+            .as_ref()
+            .and_then(|status| status.host_name.as_ref());
+        by == now.spec.host_name.as_ref()
+    };
+    if operator.index.lock().instance(&key).is_none_or(spoke) {
+        return;
+    }
     let message = format!("it was moved, and is being prepared on the host {host}");
     let verdict = Verdict::no(condition::READY, "Moved", message);
     let generation = instance.metadata.generation;

@@ -45,6 +45,7 @@ enum Governed {
 pub struct Operator {
     index: Arc<Mutex<Index>>,
     workloads: Arc<Queue<WorkloadId>>,
+    moving: Arc<Mutex<workloads::Moving>>,
     governed: Arc<Queue<Governed>>,
     /// Tenants whose hosts may need to read other Secrets.
     secrets: Arc<Queue<TenantName>>,
@@ -72,6 +73,7 @@ impl Operator {
         Self {
             index: Arc::default(),
             workloads: Arc::default(),
+            moving: Arc::default(),
             governed: Arc::default(),
             secrets: Arc::default(),
             namespace: namespace.into(),

@@ -1,5 +1,6 @@
 //! Agents and tools: follows their plans.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,6 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Resource as _;
 use kube::runtime::events::EventType;
 use ringfence_api::{Agent, Instance, Tool, WorkloadStatus, condition};
-
 use tokio::time::Instant;
 
 use super::Operator;
@@ -17,6 +17,14 @@ use crate::index::{self, Change};
 use crate::key::{InstanceKey, WorkloadId};
 use crate::watch::chain;
 use crate::workload::{Object, Plan, View, plan};
+
+/// How long the status of what was ready goes on saying so while its instances move to other hosts. Most are
+/// ready there sooner, and where a host with thousands is lost, telling of each that it moves would only
+/// keep the API server from being told where to.
+const MOVING: Duration = Duration::from_secs(1);
+
+/// Agents and tools whose instances move, and when their status tells so.
+pub(super) type Moving = HashMap<WorkloadId, Instant>;
 
 pub(super) async fn run(operator: Operator) {
     loop {
@@ -34,6 +42,7 @@ pub(super) async fn run(operator: Operator) {
 
 async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
     let Some((object, instances, plan)) = planned(operator, id) else {
+        operator.moving.lock().remove(id);
         return Ok(());
     };
     operator.metrics.planned();
@@ -71,6 +80,10 @@ async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
     }
     // The status may call a revision the last good one only where the history has it.
     record(operator, id, &plan).await?;
+    if let Some(until) = moving(operator, id, &object, &plan) {
+        operator.workloads.later(id.clone(), until);
+        return Ok(());
+    }
     write_status(operator, id, &object, &plan).await?;
     if let Some(at) = plan.again {
         let wait = at
@@ -82,6 +95,25 @@ async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Until when the status stays as it is, because what was ready only moves.
+fn moving(operator: &Operator, id: &WorkloadId, object: &Object, plan: &Plan) -> Option<Instant> {
+    let mut moving = operator.moving.lock();
+    if !object
+        .status()
+        .is_some_and(|before| plan.only_moves(before))
+    {
+        moving.remove(id);
+        return None;
+    }
+    let now = Instant::now();
+    let until = *moving.entry(id.clone()).or_insert(now + MOVING);
+    if until <= now {
+        moving.remove(id);
+        return None;
+    }
+    Some(until)
 }
 
 /// Keeps the history.

@@ -35,6 +35,26 @@ pub struct Plan {
     pub again: Option<Timestamp>,
 }
 
+impl Plan {
+    /// Whether there is nothing to do but to tell that instances which were all ready `before` are being placed
+    /// and prepared again.
+    pub fn only_moves(&self, before: &WorkloadStatus) -> bool {
+        let nothing = self.delete.is_empty()
+            && self.create.is_empty()
+            && self.pin.is_empty()
+            && self.weigh.is_empty()
+            && self.records.is_empty();
+        let says = |status: &WorkloadStatus, value, reason| {
+            find(&status.conditions, condition::READY)
+                .is_some_and(|said| (said.status.as_str(), said.reason.as_str()) == (value, reason))
+        };
+        nothing
+            && before.observed_generation == self.status.observed_generation
+            && says(before, "True", status::READY)
+            && says(&self.status, "False", status::PREPARING)
+    }
+}
+
 /// Plans what an agent or tool needs. It changes nothing where nothing is to be changed: the plan of
 /// what a plan leads to is empty.
 pub fn plan(view: &View<'_>, now: Timestamp) -> Plan {

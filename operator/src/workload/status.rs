@@ -16,6 +16,10 @@ use crate::condition::{Verdict, find};
 
 /// Reason of `Progressing` where somebody has paused the rollout.
 pub(super) const PAUSED: &str = "RolloutPaused";
+/// Reason of `Ready` where everything can be called.
+pub(super) const READY: &str = "Ready";
+/// Reason of `Ready` where something cannot be called yet and nothing is the matter with it.
+pub(super) const PREPARING: &str = "Preparing";
 
 /// What there is once a plan was followed.
 pub(super) struct Outcome<'a> {
@@ -214,7 +218,7 @@ fn ready(outcome: &Outcome<'_>, newest: &Target<'_>) -> Verdict {
     let (ready, wanted) = ready_of(newest, outcome.bounds.replicas);
     let rolled_back = outcome.phase == Phase::RolledBack;
     if ready >= wanted as usize && !rolled_back {
-        return Verdict::yes(condition::READY, "Ready", "it can be called");
+        return Verdict::yes(condition::READY, READY, "it can be called");
     }
     if rolled_back {
         let verdict = progressing(outcome, newest);
@@ -223,7 +227,7 @@ fn ready(outcome: &Outcome<'_>, newest: &Target<'_>) -> Verdict {
     let (reason, message) = trouble_of(newest).unwrap_or_else(|| match outcome.phase {
         Phase::Paused => (PAUSED, "the rollout is paused".to_owned()),
         Phase::Canary => ("CanaryStep", canary(outcome, &newest.revision)),
-        _ => ("Preparing", "they are being placed and prepared".to_owned()),
+        _ => (PREPARING, "they are being placed and prepared".to_owned()),
     });
     let mut kept = outcome.kept.iter();
     let serving = match kept.any(|i| !newest.has(i) && is_ready(i)) {

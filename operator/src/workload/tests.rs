@@ -238,6 +238,33 @@ fn scaling_keeps_what_runs() {
 }
 
 #[test]
+fn what_moves_is_told_from_what_is_in_trouble() {
+    let mut world = World::tool(component());
+    let digest = Digest::of(b"1");
+    let nothing = ringfence_api::WorkloadStatus::default();
+    assert!(!world.plan().only_moves(&nothing), "it was never ready");
+    world.settle(digest, &ASKED);
+    let before = world.object.status().unwrap().clone();
+    assert!(!world.plan().only_moves(&before), "it is ready");
+
+    let elsewhere = |instance: &mut Arc<Instance>| {
+        Arc::make_mut(instance).spec.host_name = Some("other".parse().unwrap());
+    };
+    elsewhere(&mut world.instances[0]);
+    assert!(world.plan().only_moves(&before));
+    let status = Arc::make_mut(&mut world.instances[0]).status.as_mut();
+    let status = status.unwrap();
+    status.host_name = Some("other".parse().unwrap());
+    status.conditions[0].status = "False".into();
+    assert!(!world.plan().only_moves(&before), "its host has trouble");
+
+    world.settle(digest, &ASKED);
+    elsewhere(&mut world.instances[0]);
+    world.edit(|tool| tool.spec.replicas = Some(3));
+    assert!(!world.plan().only_moves(&before), "another is to be made");
+}
+
+#[test]
 fn a_new_revision_serves_before_the_old_one_goes() {
     let mut world = World::tool(component());
     let (old, new) = (Digest::of(b"1"), Digest::of(b"2"));

@@ -131,8 +131,11 @@ async fn what_was_ready_elsewhere_is_not_ready_here() {
     })
     .await;
     assert_eq!(condition(&instance, "Ready")["reason"], "Moved");
-    let agent = get(cluster, "agent/a", "default").await.unwrap();
-    assert_ne!(condition(&agent, "Ready")["status"], "True");
+    eventually("its agent is not ready any more", async || {
+        let agent = get(cluster, "agent/a", "default").await?;
+        (condition(&agent, "Ready")["status"] == "False").then_some(())
+    })
+    .await;
     operator.stop();
 }
 
