@@ -91,12 +91,16 @@ struct Metered {
     quota: WriteQuota,
 }
 
+#[wasmtime_wasi::async_trait]
 impl OutputStream for Metered {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.quota
-            .take(bytes.len() as u64)
-            .map_err(|error| StreamError::Trap(error.into()))?;
+        self.charge(&bytes)?;
         self.inner.write(bytes)
+    }
+
+    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.charge(&bytes)?;
+        self.inner.blocking_write_and_flush(bytes).await
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -105,6 +109,21 @@ impl OutputStream for Metered {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         self.inner.check_write()
+    }
+
+    /// When the guest drops the stream. What it was told is written is written: wasmtime's own stream forgets a
+    /// write that no thread has taken up yet.
+    async fn cancel(&mut self) {
+        self.inner.ready().await;
+        self.inner.cancel().await;
+    }
+}
+
+impl Metered {
+    fn charge(&self, bytes: &Bytes) -> StreamResult<()> {
+        self.quota
+            .take(bytes.len() as u64)
+            .map_err(|error| StreamError::Trap(error.into()))
     }
 }
 

@@ -21,6 +21,36 @@ pub(crate) fn add(tests: &mut Vec<Trial>) {
     tests.push(test("a_missing_folder_is_unavailable", missing));
 }
 
+/// Two sandboxes at once append to the same file: every line is there, and whole.
+pub(crate) async fn append(host: TestHost) {
+    const LINES: usize = 1_000;
+    let folder = tempfile::tempdir().unwrap();
+    host.tool("append", guests::APPEND, reads_and_writes(folder.path()))
+        .await;
+    for (function, path) in [
+        ("append_lines", "/data/lines"),
+        ("append_and_drop", "dropped"),
+    ] {
+        let append = async |name: &str| {
+            let arguments = json!({ "path": path, "name": name, "count": LINES });
+            let done = host.call("append", function, arguments).await.unwrap();
+            assert!(!done.is_error, "{done:?}");
+        };
+        tokio::join!(append("one"), append("two"));
+        let file = path.rsplit('/').next().unwrap();
+        let found = std::fs::read_to_string(folder.path().join(file)).unwrap();
+        let mut found: Vec<&str> = found.lines().collect();
+        let both = ["one", "two"].into_iter();
+        let mut expected: Vec<String> = both
+            .flat_map(|name| (0..LINES).map(move |number| format!("{name}-{number}")))
+            .collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        println!("{function}: {} of {} lines", found.len(), expected.len());
+        assert!(found == expected, "{function}: {} lines", found.len());
+    }
+}
+
 async fn call(host: &TestHost, function: &str, arguments: Value) -> FunctionResult {
     host.call("paths", function, arguments).await.unwrap()
 }
