@@ -1,5 +1,7 @@
 //! Conditions, as every controller writes them.
 
+use std::borrow::Cow;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
@@ -11,37 +13,49 @@ pub struct Verdict {
     /// Whether it holds; none where that cannot be said.
     pub holds: Option<bool>,
     /// One word for programs.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// A sentence for people: what is the matter, and what to do.
     pub message: String,
 }
 
 impl Verdict {
     /// It holds.
-    pub fn yes(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn yes(
+        kind: &'static str,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self::new(kind, Some(true), reason, message)
     }
 
     /// It does not hold.
-    pub fn no(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn no(
+        kind: &'static str,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self::new(kind, Some(false), reason, message)
     }
 
     /// Nobody knows.
-    pub fn unknown(kind: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub fn unknown(
+        kind: &'static str,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         Self::new(kind, None, reason, message)
     }
 
     fn new(
         kind: &'static str,
         holds: Option<bool>,
-        reason: &'static str,
+        reason: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
     ) -> Self {
         Self {
             kind,
             holds,
-            reason,
+            reason: reason.into(),
             message: message.into(),
         }
     }
@@ -60,7 +74,7 @@ impl Verdict {
         Condition {
             type_: self.kind.to_owned(),
             status: status.to_owned(),
-            reason: self.reason.to_owned(),
+            reason: self.reason.into_owned(),
             message: self.message,
             observed_generation: generation,
             last_transition_time,

@@ -50,10 +50,10 @@ fn said(cli: &Cli, kind: &str, name: &str) -> (String, String, String) {
 /// Waits until an agent says that a model is missing; what it says of that.
 fn lacks(cli: &Cli, name: &str) -> String {
     until("it says that its model is missing", || {
-        let (status, _, message) = said(cli, "agent", name);
-        status == "False" && message.contains("model ")
+        said(cli, "agent", name).1 == "ModelMissing"
     });
-    let (_, _, message) = said(cli, "agent", name);
+    let (status, _, message) = said(cli, "agent", name);
+    assert_eq!(status, "False");
     // A cluster tells of how many instances that is, too.
     let message = message.split("instances are ready: ").last();
     message.unwrap().to_owned()

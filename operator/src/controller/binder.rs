@@ -292,9 +292,8 @@ async fn say(
     verdict: Verdict,
 ) -> Result<(), Error> {
     let before = conditions(instance);
-    let said = find(before, verdict.kind).is_some_and(|said| {
-        (said.reason.as_str(), &said.message) == (verdict.reason, &verdict.message)
-    });
+    let said = find(before, verdict.kind)
+        .is_some_and(|said| (&*said.reason, &said.message) == (&*verdict.reason, &verdict.message));
     if said {
         return Ok(());
     }

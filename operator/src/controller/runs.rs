@@ -1,5 +1,6 @@
 //! Runs: watches them, follows what the book decides, and removes them.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use futures::stream::FuturesUnordered;
@@ -156,7 +157,10 @@ async fn follow_step(operator: &Operator, key: RunKey, step: Step) {
                 "phase": RunPhase::Pending, "observedGeneration": generation,
                 "conditions": with(verdict.clone()),
             });
-            (status, Some((verdict.reason, verdict.message.clone())))
+            (
+                status,
+                Some((verdict.reason.clone(), verdict.message.clone())),
+            )
         }
         Step::End(ending) => ended(ending, generation, now, with),
         Step::Remove => {
@@ -189,13 +193,15 @@ async fn follow_step(operator: &Operator, key: RunKey, step: Step) {
                 uid: Some(known.uid.clone()),
                 ..ObjectReference::default()
             };
-            operator.tell(about, EventType::Warning, reason, note).await;
+            operator
+                .tell(about, EventType::Warning, &reason, note)
+                .await;
         }
     }
     settle(operator, &key, done);
 }
 
-type Written = (Value, Option<(&'static str, String)>);
+type Written = (Value, Option<(Cow<'static, str>, String)>);
 
 fn ended(
     ending: &Ending,
@@ -215,7 +221,7 @@ fn ended(
         "error": {"code": ending.code(), "message": message},
         "conditions": with(verdict),
     });
-    let event = (*ending != Ending::Canceled).then_some((reason, message));
+    let event = (*ending != Ending::Canceled).then_some((reason.into(), message));
     (status, event)
 }
 

@@ -213,8 +213,14 @@ fn a_host_has_time_to_leave_and_leaves_when_another_is_ready() {
 #[test]
 fn the_condition_follows_the_deployment() {
     let pool = pool(Some(HostsSpec::default()));
-    let reason = |live: &Live| deployed(&pool, live).map(|verdict| (verdict.holds, verdict.reason));
-    assert_eq!(reason(&Live::new()), Some((Some(false), "Progressing")));
+    let reason = |live: &Live| {
+        let verdict = deployed(&pool, live)?;
+        Some((verdict.holds, verdict.reason.into_owned()))
+    };
+    assert_eq!(
+        reason(&Live::new()),
+        Some((Some(false), "Progressing".to_owned()))
+    );
     let key = (Part::Deployment, "ringfence-red".to_owned());
     let with = |status: Value| {
         let mut live = followed(plan_of(&pool, &Live::new()));
@@ -227,15 +233,18 @@ fn the_condition_follows_the_deployment() {
             "updatedReplicas": updated, "availableReplicas": available,
         }))
     };
-    assert_eq!(reason(&counts(3, 2, 2, 2)), Some((Some(true), "Deployed")));
+    assert_eq!(
+        reason(&counts(3, 2, 2, 2)),
+        Some((Some(true), "Deployed".to_owned()))
+    );
     assert_eq!(
         reason(&counts(2, 2, 2, 2)),
-        Some((Some(false), "Progressing")),
+        Some((Some(false), "Progressing".to_owned())),
         "of an earlier spec"
     );
     assert_eq!(
         reason(&counts(3, 1, 2, 3)),
-        Some((Some(false), "Progressing")),
+        Some((Some(false), "Progressing".to_owned())),
         "in a rollout"
     );
     let failed = |kind: &str, status: &str| {
@@ -243,11 +252,11 @@ fn the_condition_follows_the_deployment() {
     };
     assert_eq!(
         reason(&failed("ReplicaFailure", "True")),
-        Some((Some(false), "PodsRefused"))
+        Some((Some(false), "PodsRefused".to_owned()))
     );
     assert_eq!(
         reason(&failed("Progressing", "False")),
-        Some((Some(false), "NotProgressing"))
+        Some((Some(false), "NotProgressing".to_owned()))
     );
 }
 

@@ -1,5 +1,6 @@
 //! The status of an agent or tool.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
@@ -52,9 +53,9 @@ pub(super) fn refused(
     });
     let message = format!("{message}{serving}");
     let verdicts = vec![
-        Verdict::no(condition::READY, reason, message.clone()),
+        Verdict::no(condition::READY, *reason, message.clone()),
         outcome.is_available(),
-        Verdict::no(condition::PROGRESSING, reason, message),
+        Verdict::no(condition::PROGRESSING, *reason, message),
     ];
     outcome.write(verdicts, WorkloadStatus::default())
 }
@@ -208,7 +209,7 @@ pub(super) fn ready_of(newest: &Target<'_>, replicas: u32) -> (usize, u32) {
 
 /// What keeps instances of a revision from becoming ready. What is the matter with the first that is stuck
 /// is most likely the matter with all.
-pub(super) fn trouble_of(newest: &Target<'_>) -> Option<(&'static str, String)> {
+pub(super) fn trouble_of(newest: &Target<'_>) -> Option<(Cow<'static, str>, String)> {
     let all = newest.view.instances.iter();
     all.filter(|i| is_living(i) && newest.has(i) && !is_ready(i))
         .find_map(|i| trouble(i))
@@ -225,9 +226,12 @@ fn ready(outcome: &Outcome<'_>, newest: &Target<'_>) -> Verdict {
         return Verdict::no(condition::READY, verdict.reason, verdict.message);
     }
     let (reason, message) = trouble_of(newest).unwrap_or_else(|| match outcome.phase {
-        Phase::Paused => (PAUSED, "the rollout is paused".to_owned()),
-        Phase::Canary => ("CanaryStep", canary(outcome, &newest.revision)),
-        _ => (PREPARING, "they are being placed and prepared".to_owned()),
+        Phase::Paused => (PAUSED.into(), "the rollout is paused".to_owned()),
+        Phase::Canary => ("CanaryStep".into(), canary(outcome, &newest.revision)),
+        _ => (
+            PREPARING.into(),
+            "they are being placed and prepared".to_owned(),
+        ),
     });
     let mut kept = outcome.kept.iter();
     let serving = match kept.any(|i| !newest.has(i) && is_ready(i)) {
@@ -243,22 +247,20 @@ fn ready(outcome: &Outcome<'_>, newest: &Target<'_>) -> Verdict {
 
 /// What keeps an instance from becoming ready. The steps on the way there are no trouble: telling each
 /// would be a write for each.
-fn trouble(instance: &Instance) -> Option<(&'static str, String)> {
+fn trouble(instance: &Instance) -> Option<(Cow<'static, str>, String)> {
     let status = instance.status.as_ref()?;
     let says = |kind| find(&status.conditions, kind).filter(|said| said.status == "False");
     if instance.spec.host_name.is_none() {
         let unscheduled = says(condition::SCHEDULED)?;
-        return Some(("Unschedulable", unscheduled.message.clone()));
+        return Some(("Unschedulable".into(), unscheduled.message.clone()));
     }
     let trouble = says(condition::READY).filter(|_| status.host_name == instance.spec.host_name)?;
-    Some(("NotReady", trouble.message.clone()))
+    Some((trouble.reason.clone().into(), trouble.message.clone()))
 }
 
 fn asks_granted(refused: &[Refusal], limits: &[LimitRefusal]) -> Verdict {
     let asks = ringfence_api::asks_granted(refused, limits);
-    let verdict = match asks.granted {
-        true => Verdict::yes,
-        false => Verdict::no,
-    };
-    verdict(condition::ASKS_GRANTED, asks.reason, asks.message)
+    let mut verdict = Verdict::yes(condition::ASKS_GRANTED, asks.reason, asks.message);
+    verdict.holds = Some(asks.granted);
+    verdict
 }

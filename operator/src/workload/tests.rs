@@ -265,6 +265,20 @@ fn what_moves_is_told_from_what_is_in_trouble() {
 }
 
 #[test]
+fn what_is_the_matter_has_the_name_that_its_host_gives_it() {
+    let mut world = World::tool(component());
+    world.settle(Digest::of(b"1"), &ASKED);
+    let status = Arc::make_mut(&mut world.instances[0]).status.as_mut();
+    let ready = &mut status.unwrap().conditions[0];
+    ready.status = "False".into();
+    ready.reason = "SecretMissing".into();
+    ready.message = "there is none".into();
+    let told = &world.plan().status.conditions[0];
+    assert_eq!((&*told.status, &*told.reason), ("False", "SecretMissing"));
+    assert!(told.message.ends_with("there is none"), "{}", told.message);
+}
+
+#[test]
 fn a_new_revision_serves_before_the_old_one_goes() {
     let mut world = World::tool(component());
     let (old, new) = (Digest::of(b"1"), Digest::of(b"2"));
