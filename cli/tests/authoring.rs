@@ -6,12 +6,13 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use ringfence_api::Digest;
 use ringfence_cli::authoring::build::docs::decode_with_docs;
-use serde_json::Value;
+use serde_json::{Value, json};
 use wit_parser::{Resolve, TypeDefKind, WorldId, WorldItem};
 
 /// A folder for projects, and what is done in it.
@@ -99,6 +100,67 @@ impl Workshop {
             before == after,
             "a failed build must not touch the last good component"
         );
+    }
+}
+
+/// A host of this machine, as `ringfence serve` starts it.
+struct Host {
+    process: Child,
+    url: String,
+    folder: tempfile::TempDir,
+}
+
+impl Host {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(folder.path().join("data"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut url = String::new();
+        let stdout = process.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut url).unwrap();
+        Self {
+            process,
+            url: url.trim().to_owned(),
+            folder,
+        }
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_ringfence"))
+            .args(["--host", &self.url])
+            .args(args)
+            .output()
+            .unwrap()
+    }
+
+    fn call(&self, args: &[&str]) -> Value {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn push(&self, component: &Path) -> String {
+        let pushed = self.call(&["push", "-o", "json", component.to_str().unwrap()]);
+        pushed["digest"].as_str().unwrap().to_owned()
+    }
+
+    fn apply(&self, manifests: &str) {
+        let file = self.folder.path().join("manifests.yaml");
+        fs::write(&file, manifests).unwrap();
+        let applied = self.run(&["apply", "-f", file.to_str().unwrap()]);
+        assert!(applied.status.success(), "{}", stderr(&applied));
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }
 
@@ -242,12 +304,84 @@ fn javascript() {
     );
 }
 
-/// The template says that its file may be renamed to TypeScript.
+/// As somebody does who begins: `new`, `build`, `push`, `apply`, and then it is called.
 #[test]
 fn typescript() {
     let workshop = Workshop::new();
-    workshop.scaffold("javascript", "tool", "tool");
-    fs::remove_file(workshop.path("tool/src/index.js")).unwrap();
+    workshop.make("typescript", "tool", "tool").is_tool();
+    workshop.make("typescript", "agent", "agent").is_agent();
+    workshop
+        .make("typescript", "command", "command")
+        .is_command();
+    let host = Host::start();
+    let digests = ["tool", "agent", "command"]
+        .map(|folder| host.push(&workshop.path(folder).join("my-notes.wasm")));
+    host.apply(&format!(
+        "apiVersion: ringfence.dev/v1alpha1\nkind: Tool\nmetadata: {{name: notes}}\n\
+         spec: {{component: {{digest: '{}'}}}}\n---\n\
+         apiVersion: ringfence.dev/v1alpha1\nkind: Model\nmetadata: {{name: script}}\n\
+         spec: {{provider: {{scripted: {{turns: [{{calls: [{{name: notes_text_measure, arguments: {{text: 'a b'}}}}]}}, \
+         {{text: 'measured: {{{{last.text}}}}'}}]}}}}}}\n---\n\
+         apiVersion: ringfence.dev/v1alpha1\nkind: Agent\nmetadata: {{name: desk}}\n\
+         spec: {{component: {{digest: '{}'}}, grants: {{models: [{{name: script}}], tools: [{{name: notes}}]}}}}\n---\n\
+         apiVersion: ringfence.dev/v1alpha1\nkind: Tool\nmetadata: {{name: words}}\n\
+         spec: {{component: {{digest: '{}'}}}}\n",
+        digests[0], digests[1], digests[2]
+    ));
+    let counted = host.call(&[
+        "call",
+        "notes",
+        "text_measure",
+        "--arg",
+        "text=one two\nthree\n",
+    ]);
+    assert_eq!(counted, json!({"lines": 2, "words": 3, "bytes": 14}));
+    let found = [
+        "call",
+        "notes",
+        "text_find",
+        "--arg",
+        "text=a\nbc\ncab",
+        "--arg",
+        "phrase=c",
+    ];
+    let hits = json!([{"line": 2, "text": "bc"}, {"line": 3, "text": "cab"}]);
+    assert_eq!(host.call(&found)["result"], hits);
+    let nothing = host.run(&[
+        "call",
+        "notes",
+        "text_find",
+        "--arg",
+        "text=a",
+        "--arg",
+        "phrase=",
+    ]);
+    assert!(!nothing.status.success());
+    assert!(
+        stderr(&nothing).contains("the phrase is empty"),
+        "{}",
+        stderr(&nothing)
+    );
+    let said = host.run(&["run", "desk", "how long is it?"]);
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(
+        said.starts_with("measured: ") && said.contains("words"),
+        "{said}"
+    );
+    let args = r#"args=["1"]"#;
+    let frequent = host.run(&[
+        "call",
+        "words",
+        "run",
+        "--arg",
+        args,
+        "--arg",
+        "stdin=b a b",
+    ]);
+    let frequent = String::from_utf8_lossy(&frequent.stdout).into_owned();
+    assert_eq!(frequent.trim(), "2\tb", "{frequent}");
+
+    // What the language has and esbuild takes off: enums, generics, type imports, `satisfies`, a file beside.
     fs::write(
         workshop.path("tool/src/lines.ts"),
         "export interface Hit { line: number; text: string }\n\
@@ -278,7 +412,14 @@ export const text = {
 };
 ";
     fs::write(workshop.path("tool/src/index.ts"), source).unwrap();
-    workshop.build("javascript", "tool", "tool").is_tool();
+    workshop.build("typescript", "tool", "tool").is_tool();
+    let digest = host.push(&workshop.path("tool/my-notes.wasm"));
+    host.apply(&format!(
+        "apiVersion: ringfence.dev/v1alpha1\nkind: Tool\nmetadata: {{name: notes}}\n\
+         spec: {{component: {{digest: '{digest}'}}}}\n"
+    ));
+    let counted = host.call(&["call", "notes", "text_measure", "--arg", "text=é\nb c"]);
+    assert_eq!(counted, json!({"lines": 2, "words": 3, "bytes": 6}));
     workshop.breaks("tool", "src/index.ts", "const x: = 1;\n", "index.ts:");
 }
 

@@ -75,7 +75,7 @@ pub fn scaffold(folder: &Path, name: &str, language: Language, kind: Kind) -> Re
     let Some(templates) = templates(language, kind) else {
         return Err(AuthoringError::project(
             folder,
-            "there is no template for an agent in C; use rust, python, javascript or go (`ringfence build` itself can build one)",
+            "there is no template for an agent in C; use rust, python, javascript, typescript or go (`ringfence build` itself can build one)",
         ));
     };
     check_name(name)?;
@@ -129,7 +129,7 @@ fn check_name(name: &str) -> Result<()> {
 
 fn templates(language: Language, kind: Kind) -> Option<&'static [Template]> {
     use Kind::{Agent, Command, Tool};
-    use Language::{C, Go, Javascript, Python, Rust};
+    use Language::{C, Go, Javascript, Python, Rust, Typescript};
     Some(match (language, kind) {
         (Rust, Tool) => templates![
             "ringfence.toml" <- "rust/tool/ringfence.toml",
@@ -191,6 +191,32 @@ fn templates(language: Language, kind: Kind) -> Option<&'static [Template]> {
             ".gitignore" <- "javascript/gitignore",
             "package.json" <- "javascript/package.json",
             "src/index.js" <- "javascript/command/index.js",
+            "wit/world.wit" <- "wit/command.wit",
+        ],
+        (Typescript, Tool) => templates![
+            "ringfence.toml" <- "typescript/tool/ringfence.toml",
+            ".gitignore" <- "javascript/gitignore",
+            "package.json" <- "javascript/package.json",
+            "tsconfig.json" <- "typescript/tsconfig.json",
+            "src/index.ts" <- "typescript/tool/index.ts",
+            "wit/world.wit" <- "wit/tool.wit",
+        ],
+        (Typescript, Agent) => templates![
+            "ringfence.toml" <- "typescript/agent/ringfence.toml",
+            ".gitignore" <- "javascript/gitignore",
+            "package.json" <- "javascript/package.json",
+            "tsconfig.json" <- "typescript/tsconfig.json",
+            "src/index.ts" <- "typescript/agent/index.ts",
+            "src/host.d.ts" <- "typescript/agent/host.d.ts",
+            "wit/world.wit" <- "wit/agent.wit",
+        ],
+        (Typescript, Command) => templates![
+            "ringfence.toml" <- "typescript/command/ringfence.toml",
+            ".gitignore" <- "javascript/gitignore",
+            "package.json" <- "javascript/package.json",
+            "tsconfig.json" <- "typescript/tsconfig.json",
+            "src/index.ts" <- "typescript/command/index.ts",
+            "src/host.d.ts" <- "typescript/command/host.d.ts",
             "wit/world.wit" <- "wit/command.wit",
         ],
         (Go, Tool) => templates![

@@ -22,14 +22,26 @@ pub enum Language {
     Rust,
     /// Python, through componentize-py.
     Python,
-    /// JavaScript or TypeScript, through esbuild and componentize-js.
-    #[value(alias = "js", alias = "typescript", alias = "ts")]
-    #[serde(alias = "typescript")]
+    /// JavaScript, through esbuild and componentize-js.
+    #[value(alias = "js")]
     Javascript,
+    /// TypeScript, the same way: esbuild takes the types off.
+    #[value(alias = "ts")]
+    Typescript,
     /// Go, with the ordinary compiler.
     Go,
     /// C, with the compiler that ziglang carries.
     C,
+}
+
+impl Language {
+    /// The language whose table has its options.
+    fn options(self) -> Self {
+        match self {
+            Self::Typescript => Self::Javascript,
+            other => other,
+        }
+    }
 }
 
 /// What a component is to the host.
@@ -60,7 +72,7 @@ pub struct Project {
     /// The world in it; by default its only one.
     pub world: Option<String>,
     /// Where the source starts, relative to the project. By default `app.py` (Python),
-    /// `src/index.js` or `.ts` (JavaScript), the folder itself (Rust and Go). C takes `[c] sources`.
+    /// `src/index.js` or `.ts` (JavaScript and TypeScript), the folder itself (Rust and Go). C takes `[c] sources`.
     pub entry: Option<PathBuf>,
     /// Options for Rust.
     #[serde(default)]
@@ -68,7 +80,7 @@ pub struct Project {
     /// Options for Python.
     #[serde(default)]
     pub python: PythonOptions,
-    /// Options for JavaScript.
+    /// Options for JavaScript and TypeScript.
     #[serde(default)]
     pub javascript: JavascriptOptions,
     /// Options for Go.
@@ -169,6 +181,7 @@ impl fmt::Display for Language {
             Self::Rust => "rust",
             Self::Python => "python",
             Self::Javascript => "javascript",
+            Self::Typescript => "typescript",
             Self::Go => "go",
             Self::C => "c",
         })
@@ -201,7 +214,10 @@ impl Project {
         };
         let (project, tables) =
             parse(&text).map_err(|problem| AuthoringError::project(&path, problem))?;
-        if let Some(table) = tables.iter().find(|table| **table != project.language) {
+        if let Some(table) = tables
+            .iter()
+            .find(|table| **table != project.language.options())
+        {
             return Err(AuthoringError::project(
                 &path,
                 format!(
@@ -233,6 +249,7 @@ fn missing_file(folder: &Path) -> String {
     let found = [
         ("Cargo.toml", "rust"),
         ("go.mod", "go"),
+        ("tsconfig.json", "typescript"),
         ("package.json", "javascript"),
         ("app.py", "python"),
         ("requirements.txt", "python"),
@@ -281,6 +298,13 @@ mod tests {
             error.to_string().contains("[rust] has no effect"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn typescript_takes_the_options_of_javascript() {
+        let text =
+            "name = \"a\"\nlanguage = \"typescript\"\nkind = \"tool\"\n[javascript]\nfeatures = []";
+        assert!(read(text).unwrap().javascript.features.is_empty());
     }
 
     #[test]

@@ -178,7 +178,7 @@ fn compile(job: &Job<'_>) -> Result<Vec<u8>> {
     let bytes = match job.project.language {
         Language::Rust => rust::build(job)?,
         Language::Python => python::build(job, required()?)?,
-        Language::Javascript => javascript::build(job, required()?)?,
+        Language::Javascript | Language::Typescript => javascript::build(job, required()?)?,
         Language::Go => go::build(job, world.as_ref())?,
         Language::C => c::build(job, world.as_ref())?,
     };

@@ -1,5 +1,5 @@
 // A tool: `wit/world.wit` says what its functions are, this file what they do. Packages of
-// package.json are bundled; rename the file to index.ts to write TypeScript.
+// package.json are bundled.
 
 /** Lines without their ends; a text that ends with a line break has no empty line after it. */
 const linesOf = (text) => {
