@@ -15,6 +15,8 @@ mod fixture;
 mod models;
 #[path = "cluster/plugin.rs"]
 mod plugin;
+#[path = "cluster/registry.rs"]
+mod registry;
 #[path = "cluster/resources.rs"]
 mod resources;
 #[path = "cluster/rollout.rs"]
