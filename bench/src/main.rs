@@ -81,6 +81,10 @@ const BENCHMARKS: &[Benchmark] = &[
         measure: cluster::loss::measure,
     },
     Benchmark {
+        metrics: cluster::routed::METRICS,
+        measure: cluster::routed::measure,
+    },
+    Benchmark {
         metrics: cluster::runs::METRICS,
         measure: cluster::runs::measure,
     },

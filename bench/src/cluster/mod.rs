@@ -5,6 +5,7 @@ pub(crate) mod gateway;
 pub(crate) mod loss;
 pub(crate) mod many;
 pub(crate) mod ready;
+pub(crate) mod routed;
 pub(crate) mod runs;
 mod world;
 

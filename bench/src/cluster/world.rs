@@ -61,10 +61,16 @@ spec: {provider: {scripted: {turns: [{text: done}]}}}
 
     /// Starts an operator, and waits until it leads.
     pub(super) async fn operator(&self, name: &str) -> Result<Operator> {
+        self.operator_with(name, &[]).await
+    }
+
+    /// The same, with further arguments.
+    pub(super) async fn operator_with(&self, name: &str, more: &[&str]) -> Result<Operator> {
         // Somebody else could take it meanwhile; then the operator says so, and the benchmark fails.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let child = Command::new(&self.setting.operator)
             .args(["run", "--identity", name, "--listen", &address.to_string()])
+            .args(more)
             .env("KUBECONFIG", self.cluster.kubeconfig())
             .stderr(File::create(
                 self.folder.path().join(format!("{name}.log")),

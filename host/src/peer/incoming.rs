@@ -1,17 +1,18 @@
 //! One call that another host sent.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::stream;
-use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::Frame as HttpFrame;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as HttpBody, Frame as HttpFrame};
 use ringfence_api::Name;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use wasmtime_wasi_http::Error;
 
@@ -36,13 +37,18 @@ const LONGEST: Duration = Duration::from_secs(86_400);
 /// Frames that wait to be sent.
 const FRAMES: usize = 8;
 
-type Frames = mpsc::Sender<Result<Bytes, Error>>;
+/// One frame on its way, and whether it is the last.
+struct Piece {
+    content: Result<Bytes, Error>,
+    last: bool,
+}
 
-/// Starts a call; the body of the response tells how it goes. Dropping it ends the call.
+/// Starts a call, and waits until there is something to say of it: what is short goes out at once, with the head
+/// of the response. The body tells how it goes on; dropping it ends the call.
 ///
 /// # Errors
 /// What was asked makes no sense; nothing has begun.
-pub(super) fn start(
+pub(super) async fn start(
     core: &Arc<Core>,
     numbers: Arc<AtomicU32>,
     from: Name,
@@ -69,28 +75,64 @@ pub(super) fn start(
     context.routed = Some(routed.clone());
     let cancel = CancellationToken::new();
     context.cancel = cancel.clone();
+    let body_follows = matches!(ask.request, WireRequest::Incoming { body: true, .. });
     let request = request(ask.request, reader)?;
-    let (frames, mut ready) = mpsc::channel(FRAMES);
+    let (frames, ready) = mpsc::channel(FRAMES);
     let served = Served {
         core: core.clone(),
         routed,
         shared,
         frames,
+        body_follows,
     };
     let effect = core.spawn(context, request);
-    let task = AbortOnDropHandle::new(tokio::spawn(async move {
-        let _in_flight = in_flight;
-        served.run(effect, events).await;
-    }));
-    // Whoever stops reading does not want the call any more.
-    let guard = (task, cancel.drop_guard());
-    let pieces = stream::poll_fn(move |cx| {
-        let _held = &guard;
-        ready
-            .poll_recv(cx)
-            .map(|piece| piece.map(|piece| piece.map(HttpFrame::data)))
-    });
-    Ok(StreamBody::new(pieces).boxed_unsync())
+    let mut answering = Answering {
+        served: Some(Box::pin(served.run(effect, events))),
+        ready,
+        first: None,
+        ended: false,
+        _held: (in_flight, cancel.drop_guard()),
+    };
+    answering.first = poll_fn(|cx| Pin::new(&mut answering).poll_frame(cx)).await;
+    Ok(answering.boxed_unsync())
+}
+
+/// The body of the response. The call itself runs in a task of its own; what it says is taken down here, by
+/// whoever reads this.
+struct Answering {
+    served: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    ready: mpsc::Receiver<Piece>,
+    first: Option<Result<HttpFrame<Bytes>, Error>>,
+    ended: bool,
+    /// Whoever stops reading does not want the call any more.
+    _held: (TaskTrackerToken, DropGuard),
+}
+
+impl HttpBody for Answering {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<HttpFrame<Bytes>, Error>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
+        if let Some(served) = &mut self.served
+            && served.as_mut().poll(cx).is_ready()
+        {
+            self.served = None;
+        }
+        let piece = ready!(self.ready.poll_recv(cx));
+        self.ended = piece.as_ref().is_none_or(|piece| piece.last);
+        Poll::Ready(piece.map(|piece| piece.content.map(HttpFrame::data)))
+    }
+
+    /// Said with the last frame, so that the end needs none of its own.
+    fn is_end_stream(&self) -> bool {
+        self.ended && self.first.is_none()
+    }
 }
 
 /// Who calls, as the other host says.
@@ -162,12 +204,14 @@ struct Served {
     core: Arc<Core>,
     routed: Arc<Routed>,
     shared: Arc<RunCounters>,
-    frames: Frames,
+    frames: mpsc::Sender<Piece>,
+    /// Whether the other host waits with a body until the call has begun.
+    body_follows: bool,
 }
 
 impl Served {
     async fn run(self, mut effect: Effect, mut events: Option<Events>) {
-        let mut said = false;
+        let mut said = !self.body_follows;
         let result = loop {
             tokio::select! {
                 biased;
@@ -193,7 +237,8 @@ impl Served {
                 } else {
                     Refusal::Busy(error)
                 };
-                self.answer("refused", &Answer::Refused(refusal)).await;
+                self.answer("refused", &Answer::Refused(refusal), true)
+                    .await;
             }
             Ok(Reply::Http(response)) => {
                 let (head, body) = response.into_parts();
@@ -201,16 +246,16 @@ impl Served {
                     status: head.status.as_u16(),
                     headers: (&head.headers).into(),
                 };
-                self.result(Ok(reply)).await;
+                self.result(Ok(reply), false).await;
                 self.stream(body).await;
             }
-            Ok(Reply::Function(result)) => self.result(Ok(WireReply::Function(result))).await,
-            Ok(Reply::Agent(reply)) => self.result(Ok(WireReply::Agent(reply.content))).await,
+            Ok(Reply::Function(result)) => self.result(Ok(WireReply::Function(result)), true).await,
+            Ok(Reply::Agent(reply)) => self.result(Ok(WireReply::Agent(reply.content)), true).await,
             Ok(Reply::Completion(_) | Reply::Stream(_)) => {
                 let error = CallError::Failed("the reply does not fit the request".to_owned());
-                self.result(Err(error)).await;
+                self.result(Err(error), true).await;
             }
-            Err(error) => self.result(Err(error)).await,
+            Err(error) => self.result(Err(error), true).await,
         }
     }
 
@@ -221,18 +266,18 @@ impl Served {
         self.routed.has_missed() || full || matches!(error, CallError::Unavailable(_))
     }
 
-    async fn result(&self, result: Result<WireReply, CallError>) {
+    async fn result(&self, result: Result<WireReply, CallError>, last: bool) {
         let code = result.as_ref().map_or_else(CallError::code, |_| "ok");
         let answer = Answer::Call {
             result,
             usage: self.shared.usage(),
         };
-        self.answer(code, &answer).await;
+        self.answer(code, &answer, last).await;
     }
 
-    async fn answer(&self, code: &'static str, answer: &Answer) {
+    async fn answer(&self, code: &'static str, answer: &Answer, last: bool) {
         self.core.metrics.peer.served(code);
-        self.put(write(answer)).await;
+        self.put(Ok(write(answer)), last).await;
     }
 
     async fn event(&self, event: OutputEvent) {
@@ -248,7 +293,7 @@ impl Served {
                     let ends = frame.is_trailers();
                     let Ok(pieces) = pieces(frame) else { return };
                     for piece in pieces {
-                        if !self.put(piece).await {
+                        if !self.put(Ok(piece), ends).await {
                             return;
                         }
                     }
@@ -256,11 +301,13 @@ impl Served {
                 }
                 Some(Err(error)) => {
                     // The other side has to see that it broke off.
-                    drop(self.frames.send(Err(error)).await);
+                    self.put(Err(error), true).await;
                     return;
                 }
                 None => {
-                    self.send(FrameKind::End, &[]).await;
+                    if let Ok(end) = encode(FrameKind::End, &[]) {
+                        self.put(Ok(end), true).await;
+                    }
                     return;
                 }
             };
@@ -272,13 +319,13 @@ impl Served {
 
     async fn send(&self, kind: FrameKind, content: &[u8]) {
         if let Ok(frame) = encode(kind, content) {
-            self.put(frame).await;
+            self.put(Ok(frame), false).await;
         }
     }
 
-    /// False where nobody reads any more: then this task ends with the response's body.
-    async fn put(&self, frame: Bytes) -> bool {
-        self.frames.send(Ok(frame)).await.is_ok()
+    /// False where nobody reads any more.
+    async fn put(&self, content: Result<Bytes, Error>, last: bool) -> bool {
+        self.frames.send(Piece { content, last }).await.is_ok()
     }
 }
 

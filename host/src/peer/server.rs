@@ -166,7 +166,7 @@ impl PeerServer {
             }
             Ask::Call(call) => {
                 let numbers = self.numbers.clone();
-                match incoming::start(core, numbers, peer, *call, reader, in_flight) {
+                match incoming::start(core, numbers, peer, *call, reader, in_flight).await {
                     Ok(body) => Response::new(body),
                     Err(refusal) => answer(&Answer::Refused(refusal)),
                 }

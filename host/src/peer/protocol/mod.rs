@@ -6,7 +6,7 @@
 //! POST /ringfence/peer/1
 //!   → Ask                 who calls on whose behalf, until when, and what
 //!   → Data* (Trailers | End)      the body of an HTTP request, once the call has begun
-//!   ← Began               from here on the call may have had effects
+//!   ← Began               where a body follows: the call takes it now, and may have had effects
 //!   ← Event*              partial output
 //!   ← Answer              the result, an error, or a refusal: then nothing has begun
 //!   ← Data* (Trailers | End)      the body of an HTTP response
