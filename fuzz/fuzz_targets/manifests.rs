@@ -1,4 +1,7 @@
 //! Lets libFuzzer look for bytes that panic [`ringfence_fuzz::manifests`].
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringfence_fuzz::manifests(bytes));
+libfuzzer_sys::fuzz_target!(
+    init: ringfence_fuzz::manifest_seeds().sow(),
+    |bytes: &[u8]| ringfence_fuzz::manifests(bytes)
+);

@@ -9,9 +9,11 @@
 mod arguments;
 mod inspect;
 mod manifests;
+mod seeds;
 mod urls;
 
 pub use arguments::{TYPE_END, arguments};
 pub use inspect::inspect;
 pub use manifests::manifests;
+pub use seeds::{Seeds, argument_seeds, inspect_seeds, manifest_seeds, url_seeds};
 pub use urls::urls;
