@@ -28,6 +28,10 @@ pub mod condition {
     pub const PROGRESSING: &str = "Progressing";
     /// A host has little memory left and takes no further instances.
     pub const MEMORY_PRESSURE: &str = "MemoryPressure";
+
+    /// Reason of [`READY`]: the operator says it of an instance whose host is lost while no other host can take
+    /// it. A host that is back, and has it ready, says so anew.
+    pub const HOST_LOST: &str = "HostLost";
 }
 
 /// What the operator says about an agent or a tool.

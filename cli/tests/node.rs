@@ -7,8 +7,9 @@
     reason = "a test says what it expects by failing"
 )]
 
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -70,6 +71,7 @@ spec:
 struct Host {
     process: Child,
     url: String,
+    log: PathBuf,
     _data: Option<tempfile::TempDir>,
 }
 
@@ -83,6 +85,7 @@ impl Host {
 
     /// One that keeps its state in a folder that outlives it.
     fn start_in(cluster: &ControlPlane, name: &str, data: &Path) -> Self {
+        let log = File::create(data.join("log")).unwrap();
         let mut process = Command::new(BINARY)
             .args([
                 "host",
@@ -97,6 +100,7 @@ impl Host {
             .arg(data)
             .env("KUBECONFIG", cluster.kubeconfig())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -109,6 +113,7 @@ impl Host {
         Self {
             process,
             url: line.trim().to_owned(),
+            log: data.join("log"),
             _data: None,
         }
     }
@@ -133,6 +138,11 @@ impl Host {
         };
         let status = tokio::time::timeout(PATIENCE, ended).await.unwrap();
         assert!(status.success(), "{status}");
+    }
+
+    /// What it has logged so far.
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// The value of a metric that has no labels.
@@ -230,6 +240,14 @@ async fn operated() -> (
         .kubectl(&["create", "namespace", SYSTEM])
         .await
         .unwrap();
+    let operator = operate(&cluster).await;
+    (cluster, operator)
+}
+
+/// An operator; it ends where it loses its Lease.
+async fn operate(
+    cluster: &ControlPlane,
+) -> JoinHandle<Result<(), ringfence_operator::error::Error>> {
     let client = cluster.client().await.unwrap();
     let settings = Settings {
         namespace: SYSTEM.to_owned(),
@@ -242,13 +260,12 @@ async fn operated() -> (
             ..certificates::Settings::default()
         },
     };
-    let operator = tokio::spawn(run(
+    tokio::spawn(run(
         client,
         settings,
         Metrics::default(),
         std::future::pending(),
-    ));
-    (cluster, operator)
+    ))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

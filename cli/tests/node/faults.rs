@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ringfence_test_cluster::ControlPlane;
 
-use super::{DESK, Host, PATIENCE, SYSTEM, host_of, operated, ready};
+use super::{DESK, Host, PATIENCE, SYSTEM, host_of, operate, operated, ready};
 
 fn signal(host: &Host, signal: &str) {
     let pid = host.process.id().to_string();
@@ -57,6 +57,82 @@ async fn agents_outlive_hosts_that_hang_or_die() {
     second.process.kill().unwrap();
     second.process.wait().unwrap();
     answers(&cluster, &first, "first").await;
+    operator.abort();
+}
+
+/// Waits until the host of the scribe's instance is said to be lost.
+async fn is_lost(cluster: &ControlPlane) {
+    let label = "ringfence.dev/kind=agent,ringfence.dev/name=scribe";
+    let path = "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].reason}";
+    let get = ["get", "instances", "-l", label, "-o", path];
+    let lost = async {
+        while !cluster
+            .kubectl(&get)
+            .await
+            .is_ok_and(|reason| reason == "HostLost")
+        {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, lost).await.unwrap();
+}
+
+const LATE: &str = "
+apiVersion: ringfence.dev/v1alpha1
+kind: Agent
+metadata: {name: late}
+spec: {instructions: Take notes., model: {name: scribe-model}}
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_was_away_alone_has_everything_again() {
+    let (cluster, operator) = operated().await;
+    let host = Host::start(&cluster, "first");
+    cluster.apply(DESK).await.unwrap();
+    for what in ["agent/scribe", "agent/writer", "tool/scribe"] {
+        ready(&cluster, what).await;
+    }
+    // Nobody else can take what it runs: it is where it was, and not to be called.
+    signal(&host, "-STOP");
+    is_lost(&cluster).await;
+    // Meanwhile one agent goes and one comes, and the API server forgets it: the host's watches cannot go on
+    // where they were (410).
+    cluster.kubectl(&["delete", "agent/writer"]).await.unwrap();
+    let writers = "ringfence.dev/kind=agent,ringfence.dev/name=writer";
+    let gone = [
+        "wait",
+        "--for=delete",
+        "instance",
+        "-l",
+        writers,
+        "--timeout=60s",
+    ];
+    cluster.kubectl(&gone).await.unwrap();
+    cluster.apply(LATE).await.unwrap();
+    operator.abort();
+    cluster.restart_api_server().await.unwrap();
+    let operator = operate(&cluster).await;
+    signal(&host, "-CONT");
+    // It says anew what it has, takes what came, and lets go of what went.
+    for what in ["agent/scribe", "tool/scribe", "agent/late"] {
+        ready(&cluster, what).await;
+    }
+    assert_eq!(host.ask("scribe", "milk").await.unwrap(), "noted: milk");
+    assert_eq!(host.ask("late", "milk").await.unwrap(), "noted: milk");
+    // It asks first whether what is not bound to it any more only moves.
+    let let_go = async {
+        while host.ask("writer", "milk").await != Err(404) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), let_go)
+        .await
+        .unwrap();
+    let log = host.log();
+    let expired = log.lines().any(|line| {
+        line.contains("the watch of instances broke") && line.contains("too old resource version")
+    });
+    assert!(expired, "{log}");
     operator.abort();
 }
 

@@ -51,6 +51,16 @@ struct Seen {
     instance: Arc<Instance>,
     /// Ends what follows its needs, once it is another or gone.
     wanted: DropGuard,
+    /// What it lacks, where it serves otherwise.
+    trouble: Option<Unresolved>,
+}
+
+impl Running {
+    /// Whether an instance serves here.
+    fn has(&self, key: &Key, instance: &Instance) -> bool {
+        let all = target(instance).and_then(|target| self.by_target.get(&target));
+        all.is_some_and(|all| all.contains_key(&key.1))
+    }
 }
 
 /// What runs of an instance.
@@ -128,7 +138,8 @@ fn put(
     let instance = Arc::new(instance);
     let over = CancellationToken::new();
     {
-        let mut running = running.lock();
+        let all = running;
+        let mut running = all.lock();
         if let Some(seen) = running.seen.get_mut(&key)
             && same(&seen.instance.spec, &instance.spec)
         {
@@ -137,11 +148,15 @@ fn put(
             if before.spec.weight != instance.spec.weight {
                 reweigh(shared, &mut running, &key, &instance);
             }
+            if report::said_lost(&instance) && running.has(&key, &instance) {
+                tokio::spawn(here_again(shared.clone(), all.clone(), key));
+            }
             return;
         }
         let seen = Seen {
             instance: instance.clone(),
             wanted: over.clone().drop_guard(),
+            trouble: None,
         };
         running.seen.insert(key.clone(), seen);
     }
@@ -160,6 +175,29 @@ fn put(
             over.run_until_cancelled(task.keep(needs)).await;
         }
     });
+}
+
+/// Says anew how an instance is that serves here, where this host was taken for lost meanwhile: nothing about it has
+/// changed, so nobody else would.
+async fn here_again(shared: Arc<Shared>, running: Arc<Mutex<Running>>, key: Key) {
+    loop {
+        let seen = {
+            let running = running.lock();
+            let seen = running.seen.get(&key);
+            seen.map(|seen| (seen.instance.clone(), seen.trouble.clone()))
+        };
+        let Some((now, trouble)) = seen.filter(|(now, _)| report::said_lost(now)) else {
+            return;
+        };
+        let said = match &trouble {
+            Some(why) => report::trouble(&shared, &now, why).await,
+            None => report::recovered(&shared, &now).await,
+        };
+        if said {
+            return;
+        }
+        tokio::time::sleep(RETRY).await;
+    }
 }
 
 /// What is done for one version of an instance.
@@ -250,7 +288,10 @@ impl Task {
             let trouble = needs.trouble();
             if trouble != told {
                 match self.say(trouble.as_ref()).await {
-                    true => told = trouble,
+                    true => {
+                        self.note(trouble.clone());
+                        told = trouble;
+                    }
                     false => {
                         drop(tokio::time::timeout(RETRY, needs.changed()).await);
                         continue;
@@ -274,6 +315,13 @@ impl Task {
         match trouble {
             Some(why) => Box::pin(report::trouble(shared, &now, why)).await,
             None => Box::pin(report::recovered(shared, &now)).await,
+        }
+    }
+
+    /// Takes down what is the matter with the instance now.
+    fn note(&self, trouble: Option<Unresolved>) {
+        if let Some(seen) = self.running.lock().seen.get_mut(&self.key) {
+            seen.trouble = trouble;
         }
     }
 
@@ -411,7 +459,10 @@ fn show(shared: &Shared, all: &BTreeMap<String, Made>) {
 /// Lets go of an instance that is not bound to this host any more. Where it still is one, and only moves, this
 /// host goes on with it until the other one has it ready.
 fn give_up(shared: &Arc<Shared>, running: &Arc<Mutex<Running>>, key: Key) {
-    let Some(Seen { instance, wanted }) = running.lock().seen.remove(&key) else {
+    let Some(Seen {
+        instance, wanted, ..
+    }) = running.lock().seen.remove(&key)
+    else {
         return;
     };
     let Some(router) = shared.host.router() else {

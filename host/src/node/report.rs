@@ -34,6 +34,13 @@ pub(super) async fn recovered(shared: &Shared, instance: &Instance) -> bool {
     write(shared, instance, artifact(instance), &[ready]).await
 }
 
+/// Whether the operator has said that this host is lost: it could not renew its Lease for a while.
+pub(super) fn said_lost(instance: &Instance) -> bool {
+    let status = instance.status.as_ref();
+    let lost = |c: &Condition| c.type_ == condition::READY && c.reason == condition::HOST_LOST;
+    status.is_some_and(|status| status.conditions.iter().any(lost))
+}
+
 /// It cannot be called (yet), and why. False where that could not be told.
 pub(super) async fn trouble(shared: &Shared, instance: &Instance, why: &Unresolved) -> bool {
     tracing::warn!(
