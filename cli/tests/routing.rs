@@ -233,3 +233,51 @@ async fn a_killed_host_leaves_an_unknown_outcome(
     };
     tokio::time::timeout(PATIENCE, again).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_change_without_a_failed_call_and_count_no_longer_than_they_say() {
+    const VALID: Duration = Duration::from_secs(9);
+    let mut cluster = Cluster::start_with(VALID).await;
+    let first = Host::start(&cluster, "first", None);
+    let second = Host::start(&cluster, "second", Some(&first));
+    cluster.apply(&agents("http://127.0.0.1:1/v1")).await;
+    for what in ["agent/scribe", "tool/scribe", "agent/writer"] {
+        cluster.ready(what).await;
+    }
+    for host in [&first, &second] {
+        cluster.has_peers(host).await;
+    }
+    let (here, there) = match cluster.host_of("scribe").await.as_str() {
+        "first" => (&second, &first),
+        _ => (&first, &second),
+    };
+    // Over several of them.
+    let mut seen = std::collections::BTreeSet::new();
+    while seen.len() < 4 {
+        assert_eq!(here.ask("scribe", "hello").await.unwrap(), "noted: hello");
+        seen.insert(there.certificate_expires().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Nobody signs: soon the other one has nothing left that proves who it is.
+    cluster.stop_operator();
+    tokio::time::sleep(VALID + Duration::from_secs(2)).await;
+    let (status, body) = here.ask("scribe", "hello").await.unwrap_err();
+    assert!(
+        status >= 500 && body.contains("unavailable"),
+        "{status} {body}"
+    );
+    let log = here.log();
+    let told = log.lines().any(|line| {
+        line.contains("the hosts do not believe each other") && line.contains("expired")
+    });
+    assert!(told, "{log}");
+    // Its own clients it serves all the same.
+    assert_eq!(there.ask("scribe", "hello").await.unwrap(), "noted: hello");
+    cluster.start_operator().await;
+    let again = async {
+        while here.ask("scribe", "hello").await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.unwrap();
+}

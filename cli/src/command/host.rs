@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use ringfence_api::{DEFAULT_POOL, Name, Resources};
 use ringfence_host::gateway::auth::DEFAULT_AUDIENCE;
-use ringfence_host::node::{Membership, Node, NodeError};
+use ringfence_host::node::{Clients, Membership, Node, NodeError};
 
 use super::serve::{LAST_SPANS, ServeArgs, Signals, explain, logging, options};
 use crate::exit::{Code, fail};
@@ -76,13 +76,14 @@ pub async fn run(args: HostArgs, namespace: String) -> Result<()> {
     let log = args.serve.log;
     let options = options(args.serve)?;
     let otlp = logging(log, &options.authorities)?;
-    let client = kube::Client::try_default().await.map_err(|error| {
+    let unconfigured = |error: &dyn std::error::Error| {
         let hint = "run in a Pod, or set KUBECONFIG or ~/.kube/config";
-        fail(
-            Code::Unavailable,
-            format!("no cluster is configured ({error}): {hint}"),
-        )
-    })?;
+        let message = format!("no cluster is configured ({error}): {hint}");
+        fail(Code::Unavailable, message)
+    };
+    let config = kube::Config::infer().await;
+    let config = config.map_err(|error| unconfigured(&error))?;
+    let clients = Clients::new(config).map_err(|error| unconfigured(&error))?;
     let owner = args.pod_uid.map(|uid| OwnerReference {
         api_version: "v1".to_owned(),
         kind: "Pod".to_owned(),
@@ -110,7 +111,7 @@ pub async fn run(args: HostArgs, namespace: String) -> Result<()> {
     };
     // Before the host is up, so that a signal is never missed.
     let mut signals = Signals::new().context("signals cannot be received")?;
-    let node = Node::join(options, client, membership)
+    let node = Node::join(options, clients, membership)
         .await
         .map_err(|error| match error {
             NodeError::Host(error) => explain(error),

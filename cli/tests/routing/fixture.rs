@@ -19,17 +19,23 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// A control plane with an operator.
 pub(crate) struct Cluster {
     control: ControlPlane,
-    operator: JoinHandle<()>,
+    operator: Option<JoinHandle<()>>,
+    certificates: Duration,
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.operator.abort();
+        self.stop_operator();
     }
 }
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
+        Self::start_with(ringfence_operator::certificates::VALID).await
+    }
+
+    /// One whose hosts have certificates that are valid for so long.
+    pub(crate) async fn start_with(certificates: Duration) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let control = ControlPlane::start().await.unwrap();
         let kinds = ringfence_operator::crds::yaml().unwrap();
@@ -46,7 +52,23 @@ impl Cluster {
             .kubectl(&["create", "namespace", SYSTEM])
             .await
             .unwrap();
-        let client = control.client().await.unwrap();
+        let mut cluster = Self {
+            control,
+            operator: None,
+            certificates,
+        };
+        cluster.start_operator().await;
+        cluster
+    }
+
+    pub(crate) fn stop_operator(&mut self) {
+        if let Some(operator) = self.operator.take() {
+            operator.abort();
+        }
+    }
+
+    pub(crate) async fn start_operator(&mut self) {
+        let client = self.control.client().await.unwrap();
         let settings = Settings {
             namespace: SYSTEM.to_owned(),
             identity: "operator".to_owned(),
@@ -54,6 +76,7 @@ impl Cluster {
             // Hosts of the tests are the administrator to Kubernetes.
             certificates: ringfence_operator::certificates::Settings {
                 host_user: Some("admin".to_owned()),
+                valid: self.certificates,
                 ..Default::default()
             },
         };
@@ -61,7 +84,7 @@ impl Cluster {
             let ended = run(client, settings, Metrics::default(), std::future::pending()).await;
             panic!("the operator ended: {:?}", ended.map(drop));
         });
-        Self { control, operator }
+        self.operator = Some(operator);
     }
 
     pub(crate) async fn apply(&self, manifests: &str) {
@@ -138,6 +161,7 @@ impl Host {
                 .status();
             assert!(copied.unwrap().success());
         }
+        let log = std::fs::File::create(data.path().join("log")).unwrap();
         let mut process = Command::new(BINARY)
             .args(["host", "--name", name, "--sandboxes", "16"])
             .args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"])
@@ -146,6 +170,7 @@ impl Host {
             .env("KUBECONFIG", cluster.control.kubeconfig())
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();
@@ -161,6 +186,11 @@ impl Host {
             url: line.trim().to_owned(),
             data,
         }
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.data.path().join("log")).unwrap()
     }
 
     /// Asks it to end, and waits until it has.
@@ -227,6 +257,14 @@ impl Host {
         let answer = reqwest::get(format!("{}{path}", self.url)).await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.status());
         answer.text().await.unwrap()
+    }
+
+    /// When the certificate that it shows to others runs out.
+    pub(crate) async fn certificate_expires(&self) -> String {
+        const NAME: &str = "ringfence_peer_certificate_expiry_timestamp_seconds ";
+        let metrics = self.get("/metrics").await;
+        let line = metrics.lines().find(|line| line.starts_with(NAME));
+        line.unwrap_or_default().to_owned()
     }
 
     /// What an MCP client is listed.

@@ -3,6 +3,7 @@
 //! server is away.
 
 mod certificate;
+mod clients;
 mod instances;
 mod known_models;
 pub mod memory;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+pub use self::clients::Clients;
 use self::peers::Peers;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Client;
@@ -103,6 +105,8 @@ pub enum NodeError {
 /// What the parts of a node share.
 struct Shared {
     client: Client,
+    /// For the Lease alone.
+    lease: Client,
     membership: Membership,
     host: Host,
     resolver: Resolver,
@@ -134,9 +138,13 @@ impl Node {
     /// See [`NodeError`].
     pub async fn join(
         options: Options,
-        client: Client,
+        clients: Clients,
         membership: Membership,
     ) -> Result<Self, NodeError> {
+        let Clients {
+            work: client,
+            lease,
+        } = clients;
         if options.manifests.is_some() {
             return Err(NodeError::Setting(
                 "a host of a cluster takes no folder of manifests: apply them with kubectl",
@@ -156,6 +164,7 @@ impl Node {
         let resolver = Resolver::new(base.artifacts, base.egress, base.offers).await?;
         let shared = Arc::new(Shared {
             client,
+            lease,
             peers: PeerTls::new(membership.name.clone()),
             moving: TaskTracker::new(),
             membership,

@@ -19,6 +19,8 @@ use super::{FIELD_MANAGER, Shared};
 const LEASE: Duration = Duration::from_secs(10);
 /// How often it is renewed.
 const RENEW: Duration = Duration::from_millis(2_500);
+/// How long the API server may take: one that gives no answer leaves time for further tries.
+const ANSWER: Duration = Duration::from_millis(2_500);
 /// How long instances have to move elsewhere before the host ends.
 const DRAIN: Duration = Duration::from_secs(30);
 /// How often a draining host looks whether they have.
@@ -72,7 +74,7 @@ async fn renewal(shared: &Shared) -> kube::Result<()> {
             "renewTime": MicroTime(Timestamp::now()),
         },
     });
-    let leases: Api<Lease> = Api::namespaced(shared.client.clone(), &member.namespace);
+    let leases: Api<Lease> = Api::namespaced(shared.lease.clone(), &member.namespace);
     leases
         .patch(member.name.as_str(), &apply(), &Patch::Apply(&lease))
         .await?;
@@ -85,7 +87,7 @@ pub(super) async fn renew(shared: std::sync::Arc<Shared>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match tokio::time::timeout(RENEW * 2, renewal(&shared)).await {
+        match tokio::time::timeout(ANSWER, renewal(&shared)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
             Err(_) => tracing::warn!("the lease could not be renewed: no answer"),

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{Method, Request, StatusCode};
@@ -18,6 +18,7 @@ use super::health::{Health, Sign};
 use super::protocol::reader::Reader;
 use super::tls::PeerTls;
 use crate::body::{self, Body};
+use crate::directory::resolve::chain;
 use crate::telemetry::Metrics;
 
 /// How long it may take to reach a host.
@@ -46,6 +47,8 @@ pub(crate) enum AskError {
 }
 
 type Sender = SendRequest<Body>;
+/// True once a connection is not to be used for further calls.
+type Stale = Arc<AtomicBool>;
 
 /// What is kept for one host.
 #[derive(Default)]
@@ -57,7 +60,7 @@ struct Link {
 
 #[derive(Default)]
 struct Connection {
-    open: Option<(SocketAddr, Sender)>,
+    open: Option<(SocketAddr, Sender, Stale)>,
     /// When it could not be made last.
     failed: Option<Instant>,
 }
@@ -166,9 +169,10 @@ impl PeerClient {
         let began = Instant::now();
         // Others that want the same wait here, and find what came of it.
         let mut connection = link.connection.lock().await;
-        if let Some((to, sender)) = &connection.open
+        if let Some((to, sender, stale)) = &connection.open
             && *to == address
             && !sender.is_closed()
+            && !stale.load(Ordering::Relaxed)
         {
             return Ok((sender.clone(), false));
         }
@@ -177,8 +181,8 @@ impl PeerClient {
         }
         connection.open = None;
         match tokio::time::timeout(CONNECT, self.connect(host, address)).await {
-            Ok(Some(sender)) => {
-                connection.open = Some((address, sender.clone()));
+            Ok(Some((sender, stale))) => {
+                connection.open = Some((address, sender.clone(), stale));
                 Ok((sender, true))
             }
             Ok(None) | Err(_) => {
@@ -188,8 +192,14 @@ impl PeerClient {
         }
     }
 
-    async fn connect(&self, host: &Name, address: SocketAddr) -> Option<Sender> {
+    async fn connect(&self, host: &Name, address: SocketAddr) -> Option<(Sender, Stale)> {
         let why = |error: String| tracing::debug!(%host, %address, error, "unreachable");
+        // No more than one line for each time that it is tried, and a host that fails is tried seldom.
+        let unproven = |error: &dyn std::error::Error| {
+            let error = chain(error);
+            tracing::warn!(%host, %address, error, "the hosts do not believe each other");
+        };
+        let mut renewals = self.tls.renewals();
         let stream = TcpStream::connect(address)
             .await
             .inspect_err(|error| why(error.to_string()))
@@ -200,8 +210,10 @@ impl PeerClient {
             .tls
             .connect(host, stream)
             .await
-            .inspect_err(|error| why(error.to_string()))
+            .inspect_err(|error| unproven(error))
             .ok()?;
+        let shown = stream.get_ref().1.peer_certificates();
+        let shown = shown.map(<[_]>::to_vec).unwrap_or_default();
         let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE)
@@ -213,9 +225,23 @@ impl PeerClient {
             .await
             .inspect_err(|error| why(error.to_string()))
             .ok()?;
-        let other = host.clone();
+        let (other, tls) = (host.clone(), self.tls.clone());
+        let stale = Stale::default();
+        let of_task = stale.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            let mut connection = std::pin::pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = async { tokio::select! {
+                    () = tls.distrusts(&other, &shown) => {}
+                    () = renewals.next() => {}
+                } } => {
+                    // Calls in flight go on; further ones take another connection, made with what counts now.
+                    of_task.store(true, Ordering::Relaxed);
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(host = %other, %error, "a connection to a host broke");
             }
         });
@@ -226,13 +252,13 @@ impl PeerClient {
         let welcome = sender
             .send_request(hello)
             .await
-            .inspect_err(|error| why(error.to_string()))
+            .inspect_err(|error| unproven(error))
             .ok()?;
         if welcome.status() != StatusCode::NO_CONTENT {
             why(format!("it answered {}", welcome.status()));
             return None;
         }
-        Some(sender)
+        Some((sender, stale))
     }
 }
 

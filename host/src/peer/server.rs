@@ -111,21 +111,32 @@ impl PeerServer {
                 return;
             }
         };
-        let server = self.clone();
+        let chain = stream.get_ref().1.peer_certificates();
+        let chain = chain.map(<[_]>::to_vec).unwrap_or_default();
+        let tls = self.tls.clone();
         let name = peer.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (server, peer) = (server.clone(), name.clone());
+            let (server, peer) = (self.clone(), name.clone());
             async move { Ok::<_, Infallible>(server.handle(request, peer).await) }
         });
-        let served = http2::Builder::new(TokioExecutor::new())
+        let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(STREAMS)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            () = tls.distrusts(&peer, &chain) => {
+                tracing::warn!(%peer, "its certificate counts no longer: it has to show another one");
+                // Calls in flight go on; for others it has to come again.
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
         if let Err(error) = served {
             tracing::debug!(%peer, %error, "a connection of a host broke");
         }

@@ -233,6 +233,50 @@ impl PeerTls {
         drop(self.current.subscribe().wait_for(Option::is_some).await);
     }
 
+    /// Waits until a host that has shown this chain would not be let in any more: its certificate has run out, or
+    /// what signed it counts no longer. A connection is not believed for longer than what it was made with.
+    pub(crate) async fn distrusts(&self, name: &Name, chain: &[CertificateDer<'static>]) {
+        let mut current = self.current.subscribe();
+        loop {
+            let roots = current
+                .borrow_and_update()
+                .clone()
+                .map(|now| now.roots.clone());
+            let Some(left) = roots.and_then(|roots| self.believes(name, chain, roots)) else {
+                return;
+            };
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                // The sender is here.
+                _ = current.changed() => {}
+            }
+        }
+    }
+
+    /// For how long a chain is that of a host; none where it is not.
+    fn believes(
+        &self,
+        name: &Name,
+        chain: &[CertificateDer<'static>],
+        roots: Arc<RootCertStore>,
+    ) -> Option<Duration> {
+        let (own, rest) = chain.split_first()?;
+        let now = self.clock.current_time()?;
+        self.one_host(name, roots)
+            .verify_server_cert(own, rest, &server_name().ok()?, &[], now)
+            .ok()?;
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now.as_secs());
+        // It is valid for the whole of its last second.
+        let left = expires(own).ok()?.duration_since(now).unwrap_or_default();
+        Some(left + Duration::from_secs(1))
+    }
+
+    /// What tells when a connection that is made from now on is to be made anew: this host proves itself with
+    /// something else, or believes others.
+    pub(crate) fn renewals(&self) -> Renewals {
+        Renewals(self.current.subscribe())
+    }
+
     fn one_host(&self, name: &Name, roots: Arc<RootCertStore>) -> OneHost {
         OneHost {
             name: name.clone(),
@@ -259,6 +303,17 @@ impl PeerTls {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(config)
+    }
+}
+
+/// Tells that there are other credentials than at first.
+pub(crate) struct Renewals(watch::Receiver<Option<Arc<Current>>>);
+
+impl Renewals {
+    /// Waits for the next.
+    pub(crate) async fn next(&mut self) {
+        // Without a sender there is no host any more.
+        drop(self.0.changed().await);
     }
 }
 
