@@ -22,9 +22,33 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
-    /// Another operator leads now.
-    #[error("lost the lease {0}: another operator leads")]
-    Deposed(String),
+    /// Another operator has the Lease.
+    #[error("lost the lease {lease}: {} leads now", another(.holder))]
+    Deposed {
+        /// The Lease.
+        lease: String,
+        /// Who has it; empty where that is not known.
+        holder: String,
+    },
+    /// Nobody has taken the Lease, but it is about to run out.
+    #[error(
+        "gave up the lease {lease}: it could not be renewed for {}s; is the API server there, and not too busy?",
+        after.as_secs()
+    )]
+    NotRenewed {
+        /// The Lease.
+        lease: String,
+        /// For how long it was not renewed.
+        after: Duration,
+        /// What went wrong last, unless there was no answer at all.
+        source: Option<Box<kube::Error>>,
+    },
+    /// The operator may not write: it leads no longer, or not yet.
+    #[error("did not {action}: this operator does not lead")]
+    NotLeading {
+        /// What was not tried.
+        action: String,
+    },
 }
 
 impl Error {
@@ -44,7 +68,17 @@ impl Error {
                 kube::Error::Api(status) => Some(status.code),
                 _ => None,
             },
-            Self::Timeout { .. } | Self::Deposed(_) => None,
+            Self::Timeout { .. }
+            | Self::Deposed { .. }
+            | Self::NotRenewed { .. }
+            | Self::NotLeading { .. } => None,
         }
+    }
+}
+
+fn another(holder: &str) -> &str {
+    match holder {
+        "" => "another operator",
+        holder => holder,
     }
 }

@@ -1,7 +1,8 @@
 //! Leader election over a Lease, as client-go does it: who holds the Lease and renews it leads.
 //!
 //! Clocks of machines are never compared: a Lease has run out when it was not seen to change for as
-//! long as it says, by the observer's own clock.
+//! long as it says, by the observer's own clock. Its holder counts from before it asked for the renewal, so
+//! that it stops before anybody else may begin, however long the answer took.
 
 use std::time::Duration;
 
@@ -10,116 +11,220 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Error;
+use crate::term::Term;
 
 /// How long a Lease holds after its last renewal.
 pub const LEASE: Duration = Duration::from_secs(5);
 /// How often the leader renews it.
 pub const RENEW: Duration = Duration::from_millis(1_000);
 /// Without a renewal for this long the leader steps down, well before another may lead.
-pub const STEP_DOWN: Duration = Duration::from_secs(3);
+pub const STEP_DOWN: Duration = Duration::from_secs(4);
 /// How often others look.
 pub const LOOK: Duration = Duration::from_millis(500);
+/// A renewal that failed is tried again after this long.
+const RETRY: Duration = Duration::from_millis(200);
+/// How long others wait for an answer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// How long the leader waits for an answer at least; else half of the time that is left, so that one that is
+/// lost leaves time for another try.
+const SHORTEST: Duration = Duration::from_millis(250);
 
 /// One candidate.
 pub struct Candidate {
     api: Api<Lease>,
     name: String,
     identity: String,
+    term: Term,
     /// What was seen last, and when it was first seen so.
     seen: Option<(Option<String>, Instant)>,
+    /// The Lease as this candidate has written it last: renewed as it is, without looking.
+    held: Option<Lease>,
+}
+
+/// How an attempt at the Lease ended.
+enum Attempt {
+    Held,
+    /// Another one holds it: who, where that is known.
+    Lost(String),
 }
 
 impl Candidate {
-    /// A candidate for the Lease `name` in `namespace`. Its identity has to be its own.
-    pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
+    /// A candidate for the Lease `name` in `namespace`. Its identity has to be its own. While it leads, `term`
+    /// says so.
+    pub fn new(client: Client, namespace: &str, name: &str, identity: &str, term: Term) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
             identity: identity.to_owned(),
+            term,
             seen: None,
+            held: None,
         }
     }
 
     /// Waits until this candidate leads.
     pub async fn lead(&mut self) {
         loop {
-            match self.attempt().await {
-                Ok(true) => return,
-                Ok(false) => {}
-                Err(error) => tracing::debug!(%error, "the lease could not be looked at"),
+            let asked = Instant::now();
+            match timeout(ANSWER, self.attempt(false)).await {
+                Ok(Ok(Attempt::Held)) => {
+                    self.term.until(asked + STEP_DOWN);
+                    return;
+                }
+                Ok(Ok(Attempt::Lost(_))) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the lease could not be looked at"),
+                Err(_) => tracing::debug!("the lease could not be looked at: no answer"),
             }
-            tokio::time::sleep(LOOK).await;
+            sleep(LOOK).await;
         }
     }
 
     /// Leads until it cannot be sure of it any more.
     ///
     /// # Errors
-    /// Always: [`Error::Deposed`].
+    /// Always: [`Error::Deposed`] or [`Error::NotRenewed`].
     pub async fn hold(&mut self) -> Error {
-        let mut renewed = Instant::now();
-        while renewed.elapsed() < STEP_DOWN {
-            tokio::time::sleep(RENEW).await;
-            let left = STEP_DOWN.saturating_sub(renewed.elapsed());
-            match tokio::time::timeout(left, self.attempt()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
-                Ok(Ok(false)) => break,
-                Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
-                Err(_) => {}
+        let mut wait = RENEW;
+        let mut trouble = None;
+        loop {
+            sleep(wait.min(self.term.left())).await;
+            let left = self.term.left();
+            if left.is_zero() {
+                return Error::NotRenewed {
+                    lease: self.name.clone(),
+                    after: STEP_DOWN,
+                    source: trouble,
+                };
             }
+            let asked = Instant::now();
+            let patience = (left / 2).max(SHORTEST).min(left);
+            wait = match timeout(patience, self.attempt(true)).await {
+                Ok(Ok(Attempt::Held)) => {
+                    self.term.until(asked + STEP_DOWN);
+                    trouble = None;
+                    RENEW
+                }
+                Ok(Ok(Attempt::Lost(holder))) => {
+                    self.term.end();
+                    return Error::Deposed {
+                        lease: self.name.clone(),
+                        holder,
+                    };
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the lease could not be renewed; it is tried again");
+                    trouble = Some(Box::new(error));
+                    RETRY
+                }
+                Err(_) => {
+                    let waited_ms = patience.as_millis();
+                    tracing::warn!(
+                        waited_ms,
+                        "the lease could not be renewed: no answer; it is tried again"
+                    );
+                    Duration::ZERO
+                }
+            };
         }
-        Error::Deposed(self.name.clone())
     }
 
     /// Gives the Lease back, so that another can lead at once.
     pub async fn resign(&mut self) {
-        let Ok(Some(mut lease)) = self.api.get_opt(&self.name).await else {
-            return;
+        self.term.end();
+        if !matches!(timeout(ANSWER, self.give_back()).await, Ok(Ok(()))) {
+            tracing::debug!("the lease was not given back; it runs out");
+        }
+    }
+
+    async fn give_back(&mut self) -> kube::Result<()> {
+        let known = self.held.take();
+        // A renewal may have been under way when it was to end.
+        let read = match known {
+            Some(lease) => Some(lease),
+            None => self.api.get_opt(&self.name).await?,
         };
+        let Some(mut lease) = read else { return Ok(()) };
         let spec = lease.spec.get_or_insert_default();
         if spec.holder_identity.as_deref() == Some(&self.identity) {
             spec.holder_identity = None;
             let params = PostParams::default();
-            if let Err(error) = self.api.replace(&self.name, &params, &lease).await {
-                tracing::debug!(%error, "the lease was not given back; it runs out");
-            }
+            self.api.replace(&self.name, &params, &lease).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes or renews the Lease, if it is free or ours. Who leads never takes what another one has had since,
+    /// not even where that one is gone: what it knows may be older than what the other one did.
+    async fn attempt(&mut self, leads: bool) -> kube::Result<Attempt> {
+        // Should the answer get lost, nobody knows whether it was written: then it is looked at first.
+        if let Some(lease) = self.held.take()
+            && self.write(lease).await?
+        {
+            return Ok(Attempt::Held);
+        }
+        let Some(lease) = self.api.get_opt(&self.name).await? else {
+            return self.make().await;
+        };
+        let spec = lease.spec.as_ref();
+        let holder = spec.and_then(|spec| spec.holder_identity.clone());
+        let holder = holder.unwrap_or_default();
+        let is_ours = holder == self.identity;
+        if !is_ours && (leads || !self.is_free(&lease, &holder)) {
+            return Ok(Attempt::Lost(holder));
+        }
+        match self.write(lease).await? {
+            true => Ok(Attempt::Held),
+            // Somebody was faster.
+            false => Ok(Attempt::Lost(String::new())),
         }
     }
 
-    /// Takes or renews the Lease, if it is free or ours. False where another holds it.
-    async fn attempt(&mut self) -> kube::Result<bool> {
-        let params = PostParams::default();
-        let Some(mut lease) = self.api.get_opt(&self.name).await? else {
-            let lease = Lease {
-                metadata: ObjectMeta {
-                    name: Some(self.name.clone()),
-                    ..ObjectMeta::default()
-                },
-                spec: Some(self.renewal(&LeaseSpec::default())),
-            };
-            return conflict_is_no(self.api.create(&params, &lease).await);
-        };
-        let spec = lease.spec.take().unwrap_or_default();
-        let version = lease.metadata.resource_version.clone();
-        let holder = spec.holder_identity.as_deref().unwrap_or_default();
-        let seen = match &self.seen {
-            Some((known, at)) if *known == version => *at,
+    /// Whether nobody holds it, or it was not seen to change for as long as it lasts.
+    fn is_free(&mut self, lease: &Lease, holder: &str) -> bool {
+        let version = &lease.metadata.resource_version;
+        let since = match &self.seen {
+            Some((known, since)) if known == version => *since,
             _ => {
                 let now = Instant::now();
-                self.seen = Some((version, now));
+                self.seen = Some((version.clone(), now));
                 now
             }
         };
-        let lasts = spec.lease_duration_seconds.unwrap_or_default();
-        let lasts = Duration::from_secs(u64::try_from(lasts).unwrap_or_default());
-        if !holder.is_empty() && holder != self.identity && seen.elapsed() < lasts {
-            return Ok(false);
-        }
-        lease.spec = Some(self.renewal(&spec));
-        conflict_is_no(self.api.replace(&self.name, &params, &lease).await)
+        let spec = lease.spec.as_ref();
+        let lasts = spec.and_then(|spec| spec.lease_duration_seconds);
+        let lasts = u64::try_from(lasts.unwrap_or_default()).unwrap_or_default();
+        holder.is_empty() || since.elapsed() >= Duration::from_secs(lasts)
+    }
+
+    async fn make(&mut self) -> kube::Result<Attempt> {
+        let lease = Lease {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                ..ObjectMeta::default()
+            },
+            spec: Some(self.renewal(&LeaseSpec::default())),
+        };
+        let made = self.api.create(&PostParams::default(), &lease).await;
+        Ok(match conflict_is_none(made)? {
+            Some(lease) => {
+                self.held = Some(lease);
+                Attempt::Held
+            }
+            None => Attempt::Lost(String::new()),
+        })
+    }
+
+    /// Writes the Lease as ours. False where somebody else has changed it since it was read.
+    async fn write(&mut self, mut lease: Lease) -> kube::Result<bool> {
+        let before = lease.spec.take().unwrap_or_default();
+        lease.spec = Some(self.renewal(&before));
+        let params = PostParams::default();
+        let written = self.api.replace(&self.name, &params, &lease).await;
+        self.held = conflict_is_none(written)?;
+        Ok(self.held.is_some())
     }
 
     fn renewal(&self, before: &LeaseSpec) -> LeaseSpec {
@@ -140,11 +245,11 @@ impl Candidate {
     }
 }
 
-/// Somebody else was faster.
-fn conflict_is_no<T>(answer: kube::Result<T>) -> kube::Result<bool> {
+/// Somebody else was faster, or it is gone.
+fn conflict_is_none<T>(answer: kube::Result<T>) -> kube::Result<Option<T>> {
     match answer {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Ok(written) => Ok(Some(written)),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(None),
         Err(error) => Err(error),
     }
 }

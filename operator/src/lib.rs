@@ -13,6 +13,7 @@
 pub mod args;
 pub mod certificates;
 pub mod condition;
+pub mod connection;
 pub mod controller;
 pub mod crds;
 pub mod error;
@@ -30,6 +31,7 @@ pub mod run;
 pub mod runs;
 pub mod scheduler;
 pub mod secret_access;
+pub mod term;
 pub mod watch;
 pub mod workload;
 pub mod write;

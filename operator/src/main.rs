@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use anyhow::Context as _;
 use clap::Parser as _;
 use ringfence_operator::args::{Args, Command};
+use ringfence_operator::connection::Connection;
 use ringfence_operator::pool::HostSettings;
 use ringfence_operator::{certificates, crds, http, metrics::Metrics, run};
 use tokio::net::TcpListener;
@@ -19,7 +20,7 @@ async fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Command::Crds { apply: true } => {
-            for name in crds::apply(&client().await?).await? {
+            for name in crds::apply(&kube::Client::try_from(config().await?)?).await? {
                 println!("{name} applied");
             }
             Ok(())
@@ -40,7 +41,7 @@ async fn main() -> anyhow::Result<()> {
                 .with_ansi(std::io::stderr().is_terminal())
                 .with_writer(std::io::stderr)
                 .init();
-            let client = client().await?;
+            let connection = Connection::new(config().await?).context(NO_CLUSTER)?;
             let metrics = Metrics::default();
             let listener = TcpListener::bind(listen)
                 .await
@@ -65,15 +66,16 @@ async fn main() -> anyhow::Result<()> {
                     ..certificates::Settings::default()
                 },
             };
-            let ended = run::run(client, settings, metrics, stop).await;
+            let ended = run::run(connection, settings, metrics, stop).await;
             serving.abort();
             ended.map_err(Into::into)
         }
     }
 }
 
-async fn client() -> anyhow::Result<kube::Client> {
-    kube::Client::try_default()
-        .await
-        .context("no cluster is configured: run in a Pod, or set KUBECONFIG or ~/.kube/config")
+const NO_CLUSTER: &str =
+    "no cluster is configured: run in a Pod, or set KUBECONFIG or ~/.kube/config";
+
+async fn config() -> anyhow::Result<kube::Config> {
+    kube::Config::infer().await.context(NO_CLUSTER)
 }

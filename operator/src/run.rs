@@ -1,13 +1,13 @@
 //! Wiring: from a connection to the API server to an operator that works.
 
-use kube::Client;
-
 use crate::certificates;
+use crate::connection::Connection;
 use crate::controller::Operator;
 use crate::error::Error;
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::pool::HostSettings;
+use crate::term::Term;
 use crate::watch;
 use crate::write::Writer;
 
@@ -31,16 +31,21 @@ pub struct Settings {
 /// lets another lead at once.
 ///
 /// # Errors
-/// [`Error::Deposed`]: another operator leads. The process should end, and start anew.
+/// [`Error::Deposed`] where another operator leads, [`Error::NotRenewed`] where another might soon. The process
+/// should end, and start anew.
 pub async fn run(
-    client: Client,
+    connection: impl Into<Connection>,
     settings: Settings,
     metrics: Metrics,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    let Connection {
+        work: client,
+        lease,
+    } = connection.into();
+    let term = Term::default();
     let mut operator = Operator::new(
-        client.clone(),
-        metrics.clone(),
+        Writer::new(client.clone(), metrics.clone(), term.clone()),
         &settings.identity,
         &settings.namespace,
     );
@@ -50,10 +55,11 @@ pub async fn run(
     let seen = watch::start(&client, &settings.namespace);
     let mut listed = operator.listen(seen);
     let mut candidate = Candidate::new(
-        client.clone(),
+        lease,
         &settings.namespace,
         LEADER_LEASE,
         &settings.identity,
+        term.clone(),
     );
     tokio::pin!(stop);
     let leading = async {
@@ -69,7 +75,7 @@ pub async fn run(
     metrics.leading(true);
     let mut work = operator.work();
     work.spawn(certificates::run(
-        Writer::new(client, metrics.clone()),
+        Writer::new(client, metrics.clone(), term),
         settings.namespace,
         settings.certificates,
     ));
@@ -78,7 +84,7 @@ pub async fn run(
         () = &mut stop => Ok(()),
     };
     // Nothing may be written any more before another is told that it may.
-    drop(work);
+    work.shutdown().await;
     metrics.leading(false);
     if ended.is_ok() {
         candidate.resign().await;

@@ -1,12 +1,16 @@
-//! The only place that writes to the API server. Every request has a deadline and is counted; an answer
-//! goes back into the index, so that nothing is computed from what the operator itself has outdated.
+//! The only place that writes to the API server. Only the leader does; and since what it has sent may arrive after
+//! another has taken over, it names the version of the object that it is about, and is refused where that is
+//! another one by then. Every request has a deadline and is counted; an answer goes back into the index, so that
+//! nothing is computed from what the operator itself has outdated.
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, ValidationDirective};
+use kube::api::{
+    DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions, ValidationDirective,
+};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use ringfence_api::{API_VERSION, Instance, Name, Pinned};
@@ -15,8 +19,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::error::Error;
-use crate::key::InstanceKey;
 use crate::metrics::{Metrics, Verb};
+use crate::term::Term;
 
 /// Field manager of everything that the operator applies.
 pub const FIELD_MANAGER: &str = "ringfence-operator";
@@ -28,12 +32,27 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Writer {
     client: Client,
     metrics: Metrics,
+    term: Term,
 }
 
 impl Writer {
-    /// A writer.
-    pub fn new(client: Client, metrics: Metrics) -> Self {
-        Self { client, metrics }
+    /// A writer that writes for as long as `term` says.
+    pub fn new(client: Client, metrics: Metrics, term: Term) -> Self {
+        Self {
+            client,
+            metrics,
+            term,
+        }
+    }
+
+    /// What it writes over.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// What it counts with.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Makes an instance; none where there is one of that name already.
@@ -65,37 +84,45 @@ impl Writer {
         }
     }
 
-    /// Deletes an instance; one that is gone already is fine.
+    /// Deletes an instance, provided that it is still as it was seen; one that is gone already is fine.
     ///
     /// # Errors
-    /// The API server refuses or does not answer.
-    pub async fn delete(&self, tenant: &str, name: &str, uid: Option<&str>) -> Result<(), Error> {
-        let api = self.namespaced::<Instance>(tenant);
-        let uid = uid.map(ToOwned::to_owned);
-        self.remove(&api, "instance", name, uid).await
+    /// Somebody else has changed the instance (409), or the API server does not answer.
+    pub async fn delete(&self, seen: &Instance) -> Result<(), Error> {
+        let tenant = seen.namespace().unwrap_or_default();
+        let name = seen.name_any();
+        let api = self.namespaced::<Instance>(&tenant);
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: seen.metadata.uid.clone(),
+                resource_version: seen.metadata.resource_version.clone(),
+            }),
+            ..DeleteParams::background()
+        };
+        let action = format!("delete instance {tenant}/{name}");
+        let deleting = api.delete(&name, &params);
+        match self.send(Verb::Delete, action, deleting).await {
+            Err(error) if error.code() != Some(404) => Err(error),
+            _ => Ok(()),
+        }
     }
 
-    /// Pins what an instance runs and may do.
+    /// Pins what an instance runs and may do, provided that it is still as it was seen.
     ///
     /// # Errors
-    /// The API server refuses or does not answer.
-    pub async fn pin(&self, tenant: &str, name: &str, pinned: &Pinned) -> Result<Instance, Error> {
-        let patch = json!({"spec": {"pinned": pinned}});
-        self.merge(tenant, name, "pin", &patch).await
+    /// Somebody else has changed the instance (409), or the API server does not answer.
+    pub async fn pin(&self, seen: &Instance, pinned: &Pinned) -> Result<Instance, Error> {
+        let spec = json!({"pinned": pinned});
+        self.change(seen, "pin", spec).await
     }
 
-    /// Changes what an instance weighs; none takes its weight away.
+    /// Changes what an instance weighs, provided that it is still as it was seen; none takes its weight away.
     ///
     /// # Errors
-    /// The API server refuses or does not answer.
-    pub async fn weigh(
-        &self,
-        tenant: &str,
-        name: &str,
-        weight: Option<u32>,
-    ) -> Result<Instance, Error> {
-        let patch = json!({"spec": {"weight": weight}});
-        self.merge(tenant, name, "weigh", &patch).await
+    /// Somebody else has changed the instance (409), or the API server does not answer.
+    pub async fn weigh(&self, seen: &Instance, weight: Option<u32>) -> Result<Instance, Error> {
+        let spec = json!({"weight": weight});
+        self.change(seen, "weigh", spec).await
     }
 
     /// Makes an entry of a history; none where there is one of that name already.
@@ -110,17 +137,18 @@ impl Writer {
         self.make(self.namespaced(tenant), "revision", entry).await
     }
 
-    /// Gives an entry of a history another number.
+    /// Gives an entry of a history another number, provided that it is still the version that was seen.
     ///
     /// # Errors
-    /// The API server refuses or does not answer.
+    /// Somebody else has changed it (409), or the API server does not answer.
     pub async fn renumber(
         &self,
         tenant: &str,
         name: &str,
         number: i64,
+        seen: Option<&str>,
     ) -> Result<ControllerRevision, Error> {
-        let patch = json!({"revision": number});
+        let patch = json!({"metadata": {"resourceVersion": seen}, "revision": number});
         let api = self.namespaced(tenant);
         self.merge_into(
             &api,
@@ -140,39 +168,27 @@ impl Writer {
         self.remove(&api, "revision", name, None).await
     }
 
-    /// Binds an instance to a host, provided that it is still bound to where it was seen.
+    /// Binds an instance to a host, provided that it is still as it was seen.
     ///
     /// # Errors
     /// Somebody else has changed the instance (409), or the API server does not answer.
-    pub async fn bind(
-        &self,
-        key: &InstanceKey,
-        host: &Name,
-        resource_version: Option<&str>,
-    ) -> Result<Instance, Error> {
-        let patch = json!({
-            "metadata": {"resourceVersion": resource_version},
-            "spec": {"hostName": host},
-        });
-        self.merge(key.tenant.as_str(), &key.name, "bind", &patch)
-            .await
+    pub async fn bind(&self, seen: &Instance, host: &Name) -> Result<Instance, Error> {
+        let spec = json!({"hostName": host});
+        self.change(seen, "bind", spec).await
     }
 
-    async fn merge(
+    async fn change(
         &self,
-        tenant: &str,
-        name: &str,
+        seen: &Instance,
         verb: &str,
-        patch: &serde_json::Value,
+        spec: serde_json::Value,
     ) -> Result<Instance, Error> {
-        let api = self.namespaced(tenant);
-        self.merge_into(
-            &api,
-            format!("{verb} instance {tenant}/{name}"),
-            name,
-            patch,
-        )
-        .await
+        let (tenant, name) = (seen.namespace().unwrap_or_default(), seen.name_any());
+        let version = &seen.metadata.resource_version;
+        let patch = json!({"metadata": {"resourceVersion": version}, "spec": spec});
+        let action = format!("{verb} instance {tenant}/{name}");
+        let api = self.namespaced(&tenant);
+        self.merge_into(&api, action, &name, &patch).await
     }
 
     async fn merge_into<K>(
@@ -194,48 +210,28 @@ impl Writer {
             .await
     }
 
-    /// Applies the status of an object. None where the object is gone.
+    /// Applies the status of an object, provided that it is still the version that was seen. None where the
+    /// object is gone.
     ///
     /// # Errors
-    /// The API server refuses or does not answer.
+    /// Somebody else has changed the object (409), or the API server does not answer.
     pub async fn status<K, S>(
         &self,
         api: &Api<K>,
         kind: &str,
-        name: &str,
+        seen: &ObjectMeta,
         status: &S,
     ) -> Result<Option<K>, Error>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
         S: Serialize + Sync,
     {
-        self.status_of(api, kind, name, None, status).await
-    }
-
-    /// The same, provided that the object is still the version that was seen.
-    ///
-    /// # Errors
-    /// Somebody else has changed the object (409), or as [`Self::status`].
-    pub async fn status_of<K, S>(
-        &self,
-        api: &Api<K>,
-        kind: &str,
-        name: &str,
-        seen: Option<&str>,
-        status: &S,
-    ) -> Result<Option<K>, Error>
-    where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-        S: Serialize + Sync,
-    {
-        let mut applied = json!({
+        let name = seen.name.as_deref().unwrap_or_default();
+        let applied = json!({
             "apiVersion": API_VERSION, "kind": kind,
-            "metadata": {"name": name},
+            "metadata": {"name": name, "resourceVersion": seen.resource_version},
             "status": status,
         });
-        if let Some(seen) = seen {
-            applied["metadata"]["resourceVersion"] = seen.into();
-        }
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let patch = Patch::Apply(&applied);
         let action = format!("write the status of {kind} {name}");
@@ -252,25 +248,32 @@ impl Writer {
         }
     }
 
-    /// Applies an object of one of Kubernetes' own kinds. Fields that it does not know are refused.
+    /// Applies an object of one of Kubernetes' own kinds, provided that it is still as it was seen, where it
+    /// was. Fields that it does not know are refused.
     ///
     /// # Errors
-    /// The API server refuses or does not answer.
+    /// Somebody else has changed the object (409), or the API server does not answer.
     pub async fn apply<K>(
         &self,
         api: &Api<K>,
         kind: &str,
-        name: &str,
-        object: &serde_json::Value,
+        mut object: serde_json::Value,
+        seen: Option<&ObjectMeta>,
     ) -> Result<K, Error>
     where
         K: Clone + DeserializeOwned + Debug,
     {
         let mut params = PatchParams::apply(FIELD_MANAGER).force();
         params.field_validation = Some(ValidationDirective::Strict);
-        let patch = Patch::Apply(object);
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let name = name.to_owned();
+        if let Some(seen) = seen {
+            object["metadata"]["uid"] = json!(seen.uid);
+            object["metadata"]["resourceVersion"] = json!(seen.resource_version);
+        }
+        let patch = Patch::Apply(&object);
         let action = format!("apply {kind} {name}");
-        self.send(Verb::Patch, action, api.patch(name, &params, &patch))
+        self.send(Verb::Patch, action, api.patch(&name, &params, &patch))
             .await
     }
 
@@ -331,13 +334,16 @@ impl Writer {
         in_time(action, request).await
     }
 
-    /// Writes, and counts it.
+    /// Writes, and counts it. Nothing is begun by who does not lead.
     pub(crate) async fn send<T>(
         &self,
         verb: Verb,
         action: String,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Error> {
+        if !self.term.holds() {
+            return Err(Error::NotLeading { action });
+        }
         let answer = in_time(action, request).await;
         self.metrics.written(verb, answer.is_ok());
         answer

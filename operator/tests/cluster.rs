@@ -16,6 +16,10 @@ mod hosts;
 mod interrupt;
 #[path = "cluster/kills.rs"]
 mod kills;
+#[path = "cluster/late.rs"]
+mod late;
+#[path = "cluster/leaders.rs"]
+mod leaders;
 #[path = "cluster/outages.rs"]
 mod outages;
 #[path = "cluster/pools.rs"]

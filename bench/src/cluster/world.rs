@@ -82,7 +82,7 @@ spec: {provider: {scripted: {turns: [{text: done}]}}}
         };
         for _ in 0..600 {
             if let Ok(metrics) = operator.metrics().await
-                && metrics.contains("leading 1")
+                && metrics.contains("\nringfence_operator_leading 1\n")
             {
                 return Ok(operator);
             }
@@ -141,7 +141,8 @@ impl Operator {
             .lines()
             .filter(|line| line.starts_with("ringfence_operator_writes_total"))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum())
+            // The sum of no numbers at all is -0.
+            .fold(0.0, |sum, count| sum + count))
     }
 
     /// Bytes of memory that are resident now.

@@ -29,6 +29,8 @@ use crate::watch::chain;
 const WRITES: usize = 64;
 /// An instance that fits nowhere is looked at again after this long at the earliest.
 const STUCK: Duration = Duration::from_secs(1);
+/// How often it is tried to say that an instance has a place.
+const SAYINGS: u32 = 10;
 
 /// Something to write.
 enum Step {
@@ -115,7 +117,7 @@ impl Binder {
                         Some(host) if index.host(&host).is_some_and(|view| view.alive) => continue,
                         Some(host) => Verdict::unknown(
                             condition::READY,
-                            "HostLost",
+                            condition::HOST_LOST,
                             format!("the host {host} is lost, and {misfits}"),
                         ),
                     };
@@ -180,16 +182,13 @@ async fn bind(
     host: &Name,
     moved: &Mutex<Vec<Instance>>,
 ) -> Result<(), Error> {
-    let version = instance.metadata.resource_version.as_deref();
-    match operator.writer.bind(key, host, version).await {
+    match operator.writer.bind(instance, host).await {
         Ok(bound) => {
             let conditions = conditions(&bound).to_vec();
             operator.learn(Change::Instance(bound.clone().into()));
             // Most are placed at once; only who was told otherwise is told that it is over.
             if find(&conditions, condition::SCHEDULED).is_some() {
-                let message = format!("it is bound to the host {host}");
-                let verdict = Verdict::yes(condition::SCHEDULED, "Scheduled", message);
-                return say(operator, key, &bound, verdict).await;
+                return scheduled(operator, key, bound, host).await;
             }
             if find(&conditions, condition::READY).is_some() {
                 moved.lock().push(bound);
@@ -206,6 +205,32 @@ async fn bind(
             Err(error)
         }
     }
+}
+
+/// Says that an instance has a place, to who was told otherwise. Its host, which has it now, may write at the same
+/// time: then it is said again about what the host has made of it.
+async fn scheduled(
+    operator: &Operator,
+    key: &InstanceKey,
+    mut bound: Instance,
+    host: &Name,
+) -> Result<(), Error> {
+    let message = format!("it is bound to the host {host}");
+    let verdict = Verdict::yes(condition::SCHEDULED, "Scheduled", message);
+    for _ in 0..SAYINGS {
+        match say(operator, key, &bound, verdict.clone()).await {
+            Err(error) if error.code() == Some(409) => {}
+            said => return said,
+        }
+        tokio::time::sleep(crate::queue::FIRST_RETRY).await;
+        match operator.index.lock().instance(key) {
+            Some(now) if now.spec.host_name.as_ref() == Some(host) => {
+                bound = Instance::clone(now);
+            }
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
 }
 
 /// Takes back what the host said where an instance was before: it is ready where it is now when that host
@@ -229,11 +254,10 @@ async fn withdraw(operator: &Operator, instance: Instance) {
     let generation = instance.metadata.generation;
     let condition = verdict.since(conditions(&instance), generation, Timestamp::now());
     let api = operator.writer.namespaced::<Instance>(key.tenant.as_str());
-    let seen = instance.metadata.resource_version.as_deref();
     let status = json!({"conditions": [condition]});
     let written = operator
         .writer
-        .status_of(&api, "Instance", &key.name, seen, &status)
+        .status(&api, "Instance", &instance.metadata, &status)
         .await;
     match written {
         Ok(Some(written)) => operator.learn(Change::Instance(written.into())),
@@ -269,11 +293,7 @@ async fn preempt(
     for victim in victims {
         let instance = operator.index.lock().instance(victim).cloned();
         let Some(instance) = instance else { continue };
-        let uid = instance.metadata.uid.as_deref();
-        operator
-            .writer
-            .delete(victim.tenant.as_str(), &victim.name, uid)
-            .await?;
+        operator.writer.delete(&instance).await?;
         operator.learn(Change::InstanceGone(victim.clone()));
         let note = format!("it made room on the host {host} for {key}, which is more important");
         let about: ObjectReference = instance.object_ref(&());
@@ -302,7 +322,7 @@ async fn say(
     let status = json!({"conditions": [condition]});
     let written = operator
         .writer
-        .status(&api, "Instance", &key.name, &status)
+        .status(&api, "Instance", &instance.metadata, &status)
         .await?;
     if let Some(written) = written {
         operator.learn(Change::Instance(written.into()));

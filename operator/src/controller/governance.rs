@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt as _;
 use ringfence_api::{
     Ceiling, CeilingStatus, Host, HostPool, HostPoolStatus, HostStatus, Model, ModelStatus, Name,
     NamedCeiling, Resource, TenantName, condition,
@@ -59,10 +58,9 @@ async fn ceiling(operator: &Operator, name: &Name) -> Result<(), Error> {
         return Ok(());
     }
     let api = operator.writer.all::<Ceiling>();
-    let name = ceiling.name_any();
     let written = operator
         .writer
-        .status(&api, "Ceiling", &name, &status)
+        .status(&api, "Ceiling", &ceiling.metadata, &status)
         .await?;
     if let Some(written) = written {
         operator.index.lock().apply(Change::Ceiling(written.into()));
@@ -106,10 +104,9 @@ async fn pool(operator: &Operator, name: &Name) -> Result<(), Error> {
         return Ok(());
     }
     let api = operator.writer.all::<HostPool>();
-    let name = pool.name_any();
     let written = operator
         .writer
-        .status(&api, "HostPool", &name, &status)
+        .status(&api, "HostPool", &pool.metadata, &status)
         .await?;
     if let Some(written) = written {
         operator.index.lock().apply(Change::Pool(written.into()));
@@ -150,7 +147,7 @@ async fn model(operator: &Operator, tenant: &TenantName, name: &Name) -> Result<
     let api = operator.writer.namespaced::<Model>(tenant.as_str());
     let written = operator
         .writer
-        .status(&api, "Model", name.as_str(), &status)
+        .status(&api, "Model", &model.metadata, &status)
         .await?;
     if let Some(written) = written {
         operator.index.lock().apply(Change::Model(written.into()));
@@ -196,7 +193,7 @@ async fn host(operator: &Operator, name: &Name) -> Result<(), Error> {
     let status = json!({"conditions": [condition]});
     let written = operator
         .writer
-        .status(&api, "Host", name.as_str(), &status)
+        .status(&api, "Host", &view.host.metadata, &status)
         .await?;
     if let Some(written) = written {
         let dirty = operator.index.lock().apply(Change::Host(written.into()));

@@ -65,7 +65,7 @@ pub struct Operator {
 impl Operator {
     /// An operator that knows nothing yet. `identity` tells it from others in events; hosts are in
     /// `namespace`.
-    pub fn new(client: Client, metrics: Metrics, identity: &str, namespace: &str) -> Self {
+    pub fn new(writer: Writer, identity: &str, namespace: &str) -> Self {
         let reporter = Reporter {
             controller: FIELD_MANAGER.to_owned(),
             instance: Some(identity.to_owned()),
@@ -80,10 +80,10 @@ impl Operator {
             placing: Arc::default(),
             runs: Arc::default(),
             running: Arc::default(),
-            client: client.clone(),
-            writer: Writer::new(client.clone(), metrics.clone()),
-            recorder: Recorder::new(client, reporter),
-            metrics,
+            client: writer.client().clone(),
+            recorder: Recorder::new(writer.client().clone(), reporter),
+            metrics: writer.metrics().clone(),
+            writer,
             pools: None,
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::stream::{SelectAll, select_all};
 use futures::{Stream, StreamExt as _};
 use kube::ResourceExt as _;
+use kube::api::ObjectMeta;
 use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Config, Event, watcher};
@@ -83,6 +84,14 @@ impl Pools {
             live.insert(key, object);
         }
         Some(pool)
+    }
+
+    /// What there was of an object that is to be applied.
+    fn seen(&self, pool: &Name, part: Part, object: &serde_json::Value) -> Option<ObjectMeta> {
+        let name = object["metadata"]["name"].as_str()?;
+        let state = self.state.lock();
+        let live = state.live.get(pool)?;
+        Some(live.get(&(part, name.to_owned()))?.metadata.clone())
     }
 
     fn remove(&self, part: Part, name: &str, pool: &Name) {
@@ -174,6 +183,11 @@ fn watch(operator: &Operator, pools: &Pools) -> Events {
 
 async fn work(operator: &Operator, pools: &Pools, name: &Name) {
     let done = bring(operator, pools, name).await;
+    if done.as_ref().err().and_then(Error::code) == Some(409) {
+        // Something has changed since it was planned, most often how far the Pods are: planned anew with that.
+        pools.queue.failed(name);
+        return;
+    }
     let trouble = done.as_ref().err().map(|error| chain(error));
     {
         let mut state = pools.state.lock();
@@ -216,10 +230,10 @@ async fn bring(operator: &Operator, pools: &Pools, name: &Name) -> Result<(), Er
     };
     for (part, object) in plan.apply {
         let (api, kind) = api(part);
-        let object_name = object["metadata"]["name"].as_str().unwrap_or_default();
+        let seen = pools.seen(name, part, &object);
         let applied = operator
             .writer
-            .apply(&api, &kind, object_name, &object)
+            .apply(&api, &kind, object, seen.as_ref())
             .await?;
         pools.put(part, applied);
     }

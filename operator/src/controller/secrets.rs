@@ -53,7 +53,8 @@ pub(super) async fn reconcile(operator: &Operator, tenant: &TenantName) -> Resul
     match &plan.role {
         Todo::Nothing => {}
         Todo::Apply(role) | Todo::Replace(role) => {
-            let role = writer.apply(&roles, "Role", NAME, role).await?;
+            let seen = view.role.as_deref().map(|it| &it.metadata);
+            let role = writer.apply(&roles, "Role", role.clone(), seen).await?;
             access(SecretAccess::Role(Some(Arc::new(role))));
         }
         Todo::Delete => {
@@ -63,8 +64,12 @@ pub(super) async fn reconcile(operator: &Operator, tenant: &TenantName) -> Resul
         }
     }
     if let Todo::Apply(binding) | Todo::Replace(binding) = &plan.binding {
+        // What is replaced is not there any more.
+        let there = view.binding.as_deref();
+        let there = there.filter(|_| matches!(plan.binding, Todo::Apply(_)));
+        let seen = there.map(|it| &it.metadata);
         let binding = writer
-            .apply(&bindings, "RoleBinding", NAME, binding)
+            .apply(&bindings, "RoleBinding", binding.clone(), seen)
             .await?;
         access(SecretAccess::Binding(Some(Arc::new(binding))));
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use kube::Resource as _;
 use kube::runtime::events::EventType;
+use kube::{Resource as _, ResourceExt as _};
 use ringfence_api::{Agent, Instance, Tool, WorkloadStatus, condition};
 use tokio::time::Instant;
 
@@ -46,15 +46,15 @@ async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
         return Ok(());
     };
     operator.metrics.planned();
+    let writer = &operator.writer;
+    let seen = |name: &String| {
+        let mut all = instances.iter();
+        all.find(|i| i.metadata.name.as_ref() == Some(name))
+    };
     for name in &plan.delete {
-        let uid = instances
-            .iter()
-            .find(|i| i.metadata.name.as_ref() == Some(name))
-            .and_then(|i| i.metadata.uid.as_deref());
-        operator
-            .writer
-            .delete(id.tenant.as_str(), name, uid)
-            .await?;
+        if let Some(seen) = seen(name) {
+            writer.delete(seen).await?;
+        }
         let key = InstanceKey {
             tenant: id.tenant.clone(),
             name: name.clone(),
@@ -62,21 +62,22 @@ async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
         operator.learn(Change::InstanceGone(key));
     }
     for instance in &plan.create {
-        if let Some(made) = operator.writer.create(instance).await? {
+        if let Some(made) = writer.create(instance).await? {
             operator.learn(Change::Instance(Arc::new(made)));
         }
     }
+    // What is both pinned and weighed comes again: weighed is what was pinned meanwhile.
     for (name, pinned) in &plan.pin {
-        let pinned = operator
-            .writer
-            .pin(id.tenant.as_str(), name, pinned)
-            .await?;
-        operator.learn(Change::Instance(Arc::new(pinned)));
+        if let Some(seen) = seen(name) {
+            let pinned = writer.pin(seen, pinned).await?;
+            operator.learn(Change::Instance(Arc::new(pinned)));
+        }
     }
     for (name, weight) in &plan.weigh {
-        let writer = &operator.writer;
-        let weighed = writer.weigh(id.tenant.as_str(), name, *weight).await?;
-        operator.learn(Change::Instance(Arc::new(weighed)));
+        if let Some(seen) = seen(name) {
+            let weighed = writer.weigh(seen, *weight).await?;
+            operator.learn(Change::Instance(Arc::new(weighed)));
+        }
     }
     // The status may call a revision the last good one only where the history has it.
     record(operator, id, &plan).await?;
@@ -128,7 +129,10 @@ async fn record(operator: &Operator, id: &WorkloadId, plan: &Plan) -> Result<(),
         index::revision(made).map(learn);
     }
     if let Some((name, number)) = &plan.records.renumber {
-        index::revision(writer.renumber(tenant, name, *number).await?).map(learn);
+        let history = operator.index.lock().history_of(id);
+        let seen = history.iter().find(|entry| entry.name_any() == *name);
+        let seen = seen.and_then(|entry| entry.metadata.resource_version.as_deref());
+        index::revision(writer.renumber(tenant, name, *number, seen).await?).map(learn);
     }
     for name in &plan.records.forget {
         writer.forget(tenant, name).await?;
@@ -167,17 +171,17 @@ async fn write_status(
     if object.status() == Some(&plan.status) {
         return Ok(());
     }
-    let (tenant, name) = (id.tenant.as_str(), id.name.as_str());
+    let (tenant, seen) = (id.tenant.as_str(), object.metadata());
     let writer = &operator.writer;
     let change = match object {
         Object::Agent(_) => {
             let api = writer.namespaced::<Agent>(tenant);
-            let written = writer.status(&api, "Agent", name, &plan.status).await?;
+            let written = writer.status(&api, "Agent", seen, &plan.status).await?;
             written.and_then(index::agent)
         }
         Object::Tool(_) => {
             let api = writer.namespaced::<Tool>(tenant);
-            let written = writer.status(&api, "Tool", name, &plan.status).await?;
+            let written = writer.status(&api, "Tool", seen, &plan.status).await?;
             written.and_then(index::tool)
         }
     };

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use parking_lot::Mutex;
 use ringfence_operator::certificates;
+use ringfence_operator::connection::Connection;
 use ringfence_operator::metrics::Metrics;
 use ringfence_operator::run::{Settings, run};
 use ringfence_test_cluster::{ControlPlane, shared};
@@ -24,6 +26,9 @@ pub(crate) const SYSTEM: &str = "ringfence-system";
 pub(crate) struct Running {
     stop: Option<oneshot::Sender<()>>,
     kill: Option<oneshot::Sender<()>>,
+    /// What it sends it can send for as long as this is there.
+    keep: Option<oneshot::Sender<()>>,
+    ended: Arc<Mutex<Option<String>>>,
     thread: Option<std::thread::JoinHandle<()>>,
     pub(crate) metrics: Metrics,
 }
@@ -44,20 +49,49 @@ impl Running {
 
     /// One whose connection to the API server can be cut.
     pub(crate) fn start_behind(cluster: &ControlPlane, identity: &str, cut: Arc<Cut>) -> Self {
+        let connect = |config| cut.client(config).into();
+        Self::launch_on(cluster, identity, connect)
+    }
+
+    /// One whose connections can be cut one by one: that for its work, and that for its Lease.
+    pub(crate) fn start_behind_both(
+        cluster: &ControlPlane,
+        identity: &str,
+        work: Arc<Cut>,
+        lease: Arc<Cut>,
+    ) -> Self {
+        Self::launch_on(cluster, identity, |config: Config| Connection {
+            work: work.client(config.clone()),
+            lease: lease.client(config),
+        })
+    }
+
+    fn launch_on(
+        cluster: &ControlPlane,
+        identity: &str,
+        connect: impl FnOnce(Config) -> Connection + Send + 'static,
+    ) -> Self {
         let settings = settings(identity, certificates::Settings::default());
-        Self::launch(cluster.kubeconfig().to_owned(), settings, cut)
+        Self::launch(cluster.kubeconfig().to_owned(), settings, connect)
     }
 
     /// With the identity of a kubeconfig.
     pub(crate) fn start_as(kubeconfig: PathBuf, settings: Settings) -> Self {
-        Self::launch(kubeconfig, settings, Cut::never())
+        let connect = |config| Connection::new(config).unwrap();
+        Self::launch(kubeconfig, settings, connect)
     }
 
-    fn launch(kubeconfig: PathBuf, settings: Settings, cut: Arc<Cut>) -> Self {
+    fn launch(
+        kubeconfig: PathBuf,
+        settings: Settings,
+        connect: impl FnOnce(Config) -> Connection + Send + 'static,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let (kill, killed) = oneshot::channel::<()>();
+        let (keep, kept) = oneshot::channel::<()>();
         let metrics = Metrics::default();
-        let of_thread = metrics.clone();
+        let ended: Arc<Mutex<Option<String>>> = Arc::default();
+        let (of_thread, why) = (metrics.clone(), ended.clone());
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)
@@ -65,12 +99,15 @@ impl Running {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let client = cut.client(config(kubeconfig).await);
+                let connection = connect(config(kubeconfig).await);
                 let stop = async { drop(stopped.await) };
-                // Deposed is how an operator that was cut off ends.
-                let running = run(client, settings, of_thread, stop);
+                let running = run(connection, settings, of_thread, stop);
                 tokio::select! {
-                    _ = running => {}
+                    done = running => {
+                        let told = done.err().map(|error| error.to_string());
+                        *why.lock() = Some(told.unwrap_or_default());
+                        drop(kept.await);
+                    }
                     Ok(()) = killed => {}
                 }
             });
@@ -79,6 +116,8 @@ impl Running {
         Self {
             stop: Some(stop),
             kill: Some(kill),
+            keep: Some(keep),
+            ended,
             thread: Some(thread),
             metrics,
         }
@@ -86,7 +125,7 @@ impl Running {
 
     /// Ends it and waits until it has.
     pub(crate) fn stop(mut self) {
-        drop(self.stop.take());
+        drop((self.stop.take(), self.keep.take()));
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
@@ -97,6 +136,7 @@ impl Running {
         if let Some(kill) = self.kill.take() {
             let _ = kill.send(());
         }
+        drop(self.keep.take());
         if let Some(thread) = self.thread.take() {
             thread.join().unwrap();
         }
@@ -104,10 +144,21 @@ impl Running {
 
     /// Waits until it leads.
     pub(crate) async fn leads(&self) {
-        eventually("it leads", async || {
-            self.metrics.render().contains("leading 1").then_some(())
-        })
-        .await;
+        eventually("it leads", async || self.is_leading().then_some(())).await;
+    }
+
+    /// Whether it leads.
+    pub(crate) fn is_leading(&self) -> bool {
+        let metrics = self.metrics.render();
+        // What the metric means is told in almost the same words.
+        metrics
+            .lines()
+            .any(|line| line == "ringfence_operator_leading 1")
+    }
+
+    /// Waits until it has ended by itself, as one does that has lost its Lease; tells why.
+    pub(crate) async fn gives_up(&self) -> String {
+        eventually("it gives up", async || self.ended.lock().clone()).await
     }
 
     /// Writes that it has made so far.

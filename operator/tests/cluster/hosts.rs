@@ -14,7 +14,7 @@ use kube::runtime::watcher::Config;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use ringfence_api::{
-    ArtifactSource, Capability, Digest, HOST_LEASE_LABEL, Host, Instance, Name, Workload,
+    ArtifactSource, Capability, Digest, HOST_LEASE_LABEL, Host, Instance, Name, Workload, condition,
 };
 use ringfence_test_cluster::ControlPlane;
 use serde_json::json;
@@ -199,8 +199,13 @@ async fn run(client: Client, name: String, freeze: Arc<AtomicBool>, mute: Arc<At
         });
         let known = instance.status.as_ref();
         let said = known.is_some_and(|known| {
+            let lost = known
+                .conditions
+                .iter()
+                .any(|c| c.reason == condition::HOST_LOST);
             known.host_name.as_ref().map(Name::as_str) == Some(&name)
                 && known.conditions.len() >= conditions.len()
+                && !lost
         });
         if said {
             continue;

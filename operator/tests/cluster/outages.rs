@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::fixture::{Running, SYSTEM, condition, eventually, get, own_cluster};
 use crate::hosts::{LEASE, PlayedHost};
+use crate::interrupt::Cut;
 
 fn agents(names: &[&str]) -> String {
     let agent = |name: &&str| {
@@ -43,6 +44,62 @@ async fn ready(cluster: &ControlPlane, namespace: &str, names: &[&str]) {
         (all && agents.len() == names.len() && instances.len() == names.len()).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_watch_that_has_missed_too_much_starts_anew() {
+    let cluster = own_cluster().await;
+    let _host = PlayedHost::start(cluster, "h", "default", 100).await;
+    let leader = Running::start(cluster, "leader");
+    leader.leads().await;
+    apply(cluster, "default", &["a", "b"]).await;
+    ready(cluster, "default", &["a", "b"]).await;
+    // Another operator watches all this, and is to lead later.
+    let cut = Cut::never();
+    let other = Running::start_behind(cluster, "other", cut.clone());
+    let kinds = ["agents", "instances", "hosts", "leases"];
+    cut.watches(&kinds).await;
+    assert!(cut.expired().is_empty());
+    // Its watches end, and while none can start again, an instance goes and an agent comes. An API server that
+    // starts after that knows nothing of what was before: who asks it for the changes since gets 410. Only who
+    // compares what is there with what was there knows that an instance is to be made again.
+    cut.close();
+    leader.stop();
+    cluster.restart_api_server().await.unwrap();
+    let before = eventually("the API server answers", async || {
+        get(cluster, "instances", "default").await
+    })
+    .await;
+    let deletion = ["delete", "instance", "-l", "ringfence.dev/name=a"];
+    cluster.kubectl(&deletion).await.unwrap();
+    apply(cluster, "default", &["c"]).await;
+    cluster.restart_api_server().await.unwrap();
+    cut.open();
+    // All this lasted longer than the host's Lease, of which the other heard nothing; it has to believe the host
+    // again, and the host has to say again what it runs.
+    ready(cluster, "default", &["a", "b", "c"]).await;
+    // A watch that waits before it tries again may come to it later than those that this took.
+    for kind in kinds {
+        eventually(&format!("the watch of {kind} was told 410"), async || {
+            let expired = cut.expired();
+            expired
+                .iter()
+                .any(|path| path.ends_with(kind))
+                .then_some(())
+        })
+        .await;
+    }
+    let uid = |instances: &Value, name: &str| {
+        let items = instances["items"].as_array().unwrap();
+        let mut of = items
+            .iter()
+            .filter(|i| i["metadata"]["labels"]["ringfence.dev/name"] == name);
+        of.next().unwrap()["metadata"]["uid"].clone()
+    };
+    let after = get(cluster, "instances", "default").await.unwrap();
+    assert_eq!(uid(&before, "b"), uid(&after, "b"));
+    assert_ne!(uid(&before, "a"), uid(&after, "a"));
+    other.stop();
 }
 
 #[tokio::test]

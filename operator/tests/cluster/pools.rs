@@ -94,14 +94,7 @@ async fn the_operator_runs_the_hosts_of_pools_that_ask_for_it() {
     settled(&operator).await;
     operator.stop();
     let operator = start();
-    eventually("the new operator leads", async || {
-        operator
-            .metrics
-            .render()
-            .contains("leading 1")
-            .then_some(())
-    })
-    .await;
+    operator.leads().await;
     assert_eq!(settled(&operator).await, 0, "writes without need");
 
     // Who opens a door finds it closed again.
