@@ -18,7 +18,7 @@ use crate::function::FunctionResult;
 use crate::message::{Message, Part};
 use crate::model::{Completion, CompletionRequest, Usage};
 use crate::output::EventSink;
-use crate::telemetry::RemoteTrace;
+use crate::telemetry::{RemoteTrace, Target};
 
 /// What a call is aimed at, and with what.
 pub enum Request {
@@ -336,18 +336,16 @@ impl Request {
         }
     }
 
-    /// The resource that the call is aimed at, as `KIND/NAME`; none for the network.
-    pub fn callee(&self) -> Option<String> {
-        Some(match self {
-            Request::Function { tool, .. } | Request::Incoming { tool, .. } => {
-                ["tool/", tool.as_str()].concat()
-            }
-            Request::Agent { agent, .. } => ["agent/", agent.as_str()].concat(),
-            Request::Complete { model, .. } | Request::Stream { model, .. } => {
-                ["model/", model.as_str()].concat()
-            }
+    /// The resource that the call is aimed at; none for the network.
+    pub fn callee(&self) -> Option<Target> {
+        let (kind, name) = match self {
+            Request::Function { tool, .. } | Request::Incoming { tool, .. } => ("tool", tool),
+            Request::Agent { agent, .. } => ("agent", agent),
+            Request::Complete { model, .. } | Request::Stream { model, .. } => ("model", model),
             Request::Outgoing(_) => return None,
-        })
+        };
+        let name = name.clone();
+        Some(Target { kind, name })
     }
 
     /// What the call is aimed at, for records and denials.

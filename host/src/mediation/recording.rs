@@ -16,8 +16,8 @@ use crate::error::CallError;
 use crate::message::{Message, Part};
 use crate::model::{Completion, CompletionEvent, FinishReason};
 use crate::record::{CallRecord, Decision, Outcome, Records, RoutedFrom};
-use crate::telemetry::Metrics;
 use crate::telemetry::spans::{self, CallSpan};
+use crate::telemetry::{Metrics, Target};
 
 /// Bytes of an error message in a record.
 const MESSAGE_BYTES: usize = 512;
@@ -96,7 +96,7 @@ struct Open {
     span: Span,
     capability: &'static str,
     kind: &'static str,
-    callee: Option<String>,
+    callee: Option<Target>,
     record: Option<CallRecord>,
 }
 
@@ -228,7 +228,7 @@ impl Open {
         {
             self.layer
                 .metrics
-                .target_finished(record.tenant.as_str(), target, code);
+                .target_finished(&record.tenant, target, code);
         }
         self.layer.records.call(record);
     }

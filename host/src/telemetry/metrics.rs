@@ -1,11 +1,11 @@
 //! What `/metrics` shows, in the OpenMetrics text format.
 //!
 //! Labels take their values from the code (capabilities, kinds, codes), never from requests; the one
-//! exception, the name of a target, is bounded by [`TARGET_SERIES`]. Updating a series costs a shared
+//! exception, the name of a target, is bounded by
+//! [`TARGET_SERIES`](super::targets::TARGET_SERIES). Updating a series costs a shared
 //! lock and an atomic addition.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -15,12 +15,10 @@ use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use ringfence_api::TenantName;
 
 use super::peer::PeerMetrics;
-
-/// Targets that get a series of their own; later ones share the series `other`, so that somebody who
-/// creates and deletes agents all day cannot grow the host's memory.
-pub const TARGET_SERIES: usize = 2_000;
+use super::targets::{Target, Targets};
 
 /// Media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -36,13 +34,6 @@ struct CallLabels {
 struct KindLabels {
     capability: &'static str,
     kind: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TargetLabels {
-    tenant: String,
-    target: String,
-    code: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -159,8 +150,7 @@ pub struct Metrics {
     calls: Family<CallLabels, Counter>,
     durations: Family<KindLabels, Histogram, LatencyBuckets>,
     in_flight: Gauge,
-    targets: Family<TargetLabels, Counter>,
-    target_count: AtomicU64,
+    targets: Targets,
     denials: Family<CapabilityLabel, Counter>,
     tokens: Family<DirectionLabel, Counter>,
     sandbox_cpu: Histogram,
@@ -213,8 +203,7 @@ impl Metrics {
             calls: Family::default(),
             durations: latency(),
             in_flight: Gauge::default(),
-            targets: Family::default(),
-            target_count: AtomicU64::new(0),
+            targets: Targets::default(),
             denials: Family::default(),
             tokens: Family::default(),
             sandbox_cpu: LatencyBuckets.new_metric(),
@@ -263,11 +252,7 @@ impl Metrics {
             "Calls that run now",
             self.in_flight.clone(),
         );
-        r.register(
-            "target_calls",
-            "Calls by target and outcome",
-            self.targets.clone(),
-        );
+        self.targets.register(r);
         r.register(
             "denials",
             "Calls that were not granted",
@@ -418,32 +403,10 @@ impl Metrics {
         }
     }
 
-    /// Counts the outcome for one target, `KIND/NAME` of a tenant. Past [`TARGET_SERIES`] series it
+    /// Counts the outcome for one target. Past [`TARGET_SERIES`](super::targets::TARGET_SERIES) series it
     /// counts for `other`.
-    pub fn target_finished(&self, tenant: &str, target: &str, code: &'static str) {
-        let labels = TargetLabels {
-            tenant: tenant.to_owned(),
-            target: target.to_owned(),
-            code,
-        };
-        if let Some(counter) = self.targets.get(&labels) {
-            counter.inc();
-            return;
-        }
-        let room = self
-            .target_count
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < TARGET_SERIES as u64).then_some(count + 1)
-            });
-        let labels = match room {
-            Ok(_) => labels,
-            Err(_) => TargetLabels {
-                tenant: "other".to_owned(),
-                target: "other".to_owned(),
-                code,
-            },
-        };
-        self.targets.get_or_create(&labels).inc();
+    pub fn target_finished(&self, tenant: &TenantName, target: &Target, code: &'static str) {
+        self.targets.finished(tenant, target, code);
     }
 
     /// A model used tokens.
@@ -606,20 +569,5 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
-    }
-
-    #[test]
-    fn targets_past_the_bound_share_a_series() {
-        let metrics = Metrics::new();
-        for n in 0..TARGET_SERIES + 10 {
-            metrics.target_finished("t", &format!("tool/{n}"), "ok");
-        }
-        let text = metrics.encode().unwrap();
-        let series = text
-            .lines()
-            .filter(|l| l.starts_with("ringfence_target_calls_total{"))
-            .count();
-        assert_eq!(series, TARGET_SERIES + 1);
-        assert!(text.contains(r#"target="other",code="ok"} 10"#), "{text}");
     }
 }

@@ -8,6 +8,7 @@ pub mod names;
 pub mod otlp;
 mod peer;
 pub mod spans;
+pub mod targets;
 mod trace;
 
 pub use metrics::Metrics;
@@ -16,4 +17,5 @@ pub use spans::{
     CallSpan, chat, execute_tool, invoke_agent, outgoing_http, record_answer, record_error,
     record_usage,
 };
+pub use targets::Target;
 pub use trace::{RemoteTrace, STATE_BYTES};
