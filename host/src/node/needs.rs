@@ -47,6 +47,7 @@ impl Needs {
 
     /// Waits until all can be had, but not for long.
     pub(super) async fn wait(&mut self) {
+        self.secrets.follow_rest();
         let there = async {
             while self.trouble().is_some() {
                 self.changed().await;

@@ -161,6 +161,15 @@ impl Held {
         self.secrets.iter().all(|(_, _, state)| state.is_some())
     }
 
+    /// Follows what could not be followed so far, where the host has room by now.
+    pub(super) fn follow_rest(&mut self) {
+        for (key, _, state) in &mut self.secrets {
+            if state.is_none() {
+                *state = self.store.follow(key);
+            }
+        }
+    }
+
     /// Why one of them cannot be had now.
     pub(super) fn trouble(&self) -> Option<Unresolved> {
         self.secrets.iter().find_map(|(key, field, state)| {
@@ -316,5 +325,31 @@ mod tests {
             Err(Absence::NoKey)
         );
         assert_eq!(value(Object::default(), "token"), Err(Absence::NoKey));
+    }
+    /// The API server is never asked: no task runs between the steps.
+    #[tokio::test]
+    async fn what_a_full_host_cannot_follow_is_followed_once_there_is_room() {
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let store = ClusterSecrets::new(Client::try_from(nowhere).unwrap());
+        let tenant = TenantName::default();
+        let hold = |name: String| {
+            let key = SecretKey {
+                name,
+                key: "token".into(),
+            };
+            let reference = SecretRef::Secret(key);
+            store.hold(&tenant, vec![(&reference, "field".to_owned())])
+        };
+        let mut all: Vec<Held> = (0..MAX_FOLLOWED).map(|n| hold(format!("s{n}"))).collect();
+        let reason = |held: &Held| held.trouble().map(|why| why.reason);
+        let mut more = hold("more".into());
+        assert_eq!(reason(&more), Some(Absence::TooMany.reason()));
+        assert!(!more.are_followed());
+        more.follow_rest();
+        assert_eq!(reason(&more), Some(Absence::TooMany.reason()));
+        all.pop();
+        more.follow_rest();
+        assert_eq!(reason(&more), Some(Absence::Unknown.reason()));
+        assert!(more.are_followed());
     }
 }
