@@ -106,3 +106,55 @@ async fn a_registry_that_wants_a_login_says_so_and_gets_it() {
     assert!(why.contains("refuses access"), "{why}");
     cli.ok(&[&push[..], &login, &[Registry::PASSWORD]].concat());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_away_holds_up_only_what_is_new() {
+    let cluster = own_cluster().await;
+    let mut registry = Registry::start(Access::default()).await.unwrap();
+    let address = registry.name().to_owned();
+    let _host = Host::of(cluster, "first", &["--insecure-registry", &address]);
+    let cli = Cli::to_cluster(cluster.kubeconfig(), "default");
+    let (old, new) = (registry.image("team/old:1"), registry.image("team/new:1"));
+    for (image, component) in [(&old, guests::ECHO), (&new, guests::TALLY)] {
+        let file = std::path::PathBuf::from(cli.file("component.wasm", ""));
+        std::fs::write(&file, component).unwrap();
+        cli.ok(&["push", file.to_str().unwrap(), "--to", image]);
+    }
+    let apply = |name: &str, image: &str| {
+        let tool = format!(
+            "apiVersion: ringfence.dev/v1alpha1\nkind: Tool\nmetadata: {{name: {name}}}\n\
+             spec: {{component: {{image: '{image}'}}}}\n"
+        );
+        cli.ok(&["apply", "-f", &cli.file("tool.yaml", &tool)]);
+    };
+    let works = || {
+        let sum = cli.ok(&["call", "kept", "add", "--arg", "a=40", "--arg", "b=2"]);
+        assert_eq!(json(&sum)["result"], 42);
+    };
+    let waits = async |tool: &str| {
+        let reason = "--for=jsonpath={.status.conditions[?(@.type=='Ready')].reason}\
+                      =ArtifactUnavailable";
+        let tool = format!("tool/{tool}");
+        let wait = ["wait", reason, &tool, "--timeout=60s"];
+        cluster.kubectl(&wait).await.unwrap();
+        let said = "jsonpath={.status.conditions[?(@.type=='Ready')].message}";
+        let said = cluster.kubectl(&["get", &tool, "-o", said]).await.unwrap();
+        assert!(said.contains(&address), "{said}");
+    };
+    apply("kept", &old);
+    cli.ready("tool", "kept");
+    works();
+
+    registry.stop().unwrap();
+    apply("new", &new);
+    waits("new").await;
+    // What is new of a tool that runs does not hold up what runs.
+    apply("kept", &new);
+    waits("kept").await;
+    works();
+
+    // It is asked again without anybody's doing.
+    registry.restart().await.unwrap();
+    cli.ready("tool", "new");
+    cli.ready("tool", "kept");
+}

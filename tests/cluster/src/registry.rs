@@ -30,7 +30,7 @@ pub struct Access {
 pub struct Registry {
     name: String,
     authority: Option<PathBuf>,
-    _process: Process,
+    process: Process,
     _folder: Folder,
 }
 
@@ -92,17 +92,12 @@ impl Registry {
                 log: folder.path().join("log"),
                 inside: None,
             })?;
-            let connects = || async move {
-                tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port))
-                    .await
-                    .is_ok()
-            };
-            match process.ready(DEADLINE, connects).await {
+            match process.ready(DEADLINE, async || listens(&name).await).await {
                 Ok(()) => {
                     return Ok(Self {
                         name,
                         authority,
-                        _process: process,
+                        process,
                         _folder: folder,
                     });
                 }
@@ -110,6 +105,26 @@ impl Registry {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Ends it. It keeps what was pushed.
+    ///
+    /// # Errors
+    /// The process cannot be ended.
+    pub fn stop(&mut self) -> Result<(), Error> {
+        self.process.kill().map(drop)
+    }
+
+    /// Starts it again, at the same address and with what it had.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn restart(&mut self) -> Result<(), Error> {
+        self.process.restart()?;
+        let name = &self.name;
+        self.process
+            .ready(DEADLINE, async || listens(name).await)
+            .await
     }
 
     /// Its name in references to images, `127.0.0.1:PORT`.
@@ -126,4 +141,8 @@ impl Registry {
     pub fn authority(&self) -> Option<&Path> {
         self.authority.as_deref()
     }
+}
+
+async fn listens(address: &str) -> bool {
+    tokio::net::TcpStream::connect(address).await.is_ok()
 }
