@@ -60,7 +60,7 @@ pub fn start(client: &Client, namespace: &str) -> mpsc::Receiver<Seen> {
     });
     watch.all::<Instance>(
         every(),
-        |object| Some(Change::Instance(Arc::new(object))),
+        |object| Some(index::instance(object)),
         |object| InstanceKey::of(object).map(Change::InstanceGone),
     );
     watch.all::<ControllerRevision>(

@@ -132,9 +132,11 @@ fn put(
     shared: &Arc<Shared>,
     running: &Arc<Mutex<Running>>,
     preparing: &Arc<Semaphore>,
-    instance: Instance,
+    mut instance: Instance,
 ) {
     let Some(key) = key(&instance) else { return };
+    // Who set which field is half of it, and of no use here.
+    instance.metadata.managed_fields = None;
     let instance = Arc::new(instance);
     let over = CancellationToken::new();
     {

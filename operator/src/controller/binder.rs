@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::Operator;
 use crate::condition::{Verdict, find};
 use crate::error::Error;
-use crate::index::{Change, Index};
+use crate::index::{self, Change, Index};
 use crate::key::InstanceKey;
 use crate::scheduler::{Decision, InstanceState, Pace};
 use crate::watch::chain;
@@ -185,7 +185,7 @@ async fn bind(
     match operator.writer.bind(instance, host).await {
         Ok(bound) => {
             let conditions = conditions(&bound).to_vec();
-            operator.learn(Change::Instance(bound.clone().into()));
+            operator.learn(index::instance(bound.clone()));
             // Most are placed at once; only who was told otherwise is told that it is over.
             if find(&conditions, condition::SCHEDULED).is_some() {
                 return scheduled(operator, key, bound, host).await;
@@ -260,7 +260,7 @@ async fn withdraw(operator: &Operator, instance: Instance) {
         .status(&api, "Instance", &instance.metadata, &status)
         .await;
     match written {
-        Ok(Some(written)) => operator.learn(Change::Instance(written.into())),
+        Ok(Some(written)) => operator.learn(index::instance(written)),
         Ok(None) => {}
         // The host was faster.
         Err(error) if error.code() == Some(409) => {}
@@ -325,7 +325,7 @@ async fn say(
         .status(&api, "Instance", &instance.metadata, &status)
         .await?;
     if let Some(written) = written {
-        operator.learn(Change::Instance(written.into()));
+        operator.learn(index::instance(written));
     }
     Ok(())
 }

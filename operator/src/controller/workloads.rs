@@ -63,20 +63,20 @@ async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
     }
     for instance in &plan.create {
         if let Some(made) = writer.create(instance).await? {
-            operator.learn(Change::Instance(Arc::new(made)));
+            operator.learn(index::instance(made));
         }
     }
     // What is both pinned and weighed comes again: weighed is what was pinned meanwhile.
     for (name, pinned) in &plan.pin {
         if let Some(seen) = seen(name) {
             let pinned = writer.pin(seen, pinned).await?;
-            operator.learn(Change::Instance(Arc::new(pinned)));
+            operator.learn(index::instance(pinned));
         }
     }
     for (name, weight) in &plan.weigh {
         if let Some(seen) = seen(name) {
             let weighed = writer.weigh(seen, *weight).await?;
-            operator.learn(Change::Instance(Arc::new(weighed)));
+            operator.learn(index::instance(weighed));
         }
     }
     // The status may call a revision the last good one only where the history has it.

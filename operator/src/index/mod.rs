@@ -298,14 +298,23 @@ fn id_of(object: &Object) -> Option<WorkloadId> {
     })
 }
 
+/// The change that an instance makes by being there. Of it, of agents and of tools there are as many as there is
+/// memory for, and who set which field, half of an object, is of no use here.
+pub fn instance(mut instance: Instance) -> Change {
+    instance.metadata.managed_fields = None;
+    Change::Instance(Arc::new(instance))
+}
+
 /// The change that an agent makes by being there.
-pub fn agent(agent: Agent) -> Option<Change> {
+pub fn agent(mut agent: Agent) -> Option<Change> {
+    agent.metadata.managed_fields = None;
     workload_id(&agent, WorkloadKind::Agent)?;
     Some(Change::Workload(Object::Agent(Arc::new(agent))))
 }
 
 /// The change that a tool makes by being there.
-pub fn tool(tool: Tool) -> Option<Change> {
+pub fn tool(mut tool: Tool) -> Option<Change> {
+    tool.metadata.managed_fields = None;
     workload_id(&tool, WorkloadKind::Tool)?;
     Some(Change::Workload(Object::Tool(Arc::new(tool))))
 }
