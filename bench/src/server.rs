@@ -93,6 +93,11 @@ impl Server {
         Ok(())
     }
 
+    /// Lets it do nothing any more, as if it hung.
+    pub(crate) fn hang(&self) -> Result<()> {
+        signal(self.child.id(), Signal::STOP)
+    }
+
     /// Bytes of memory that are resident now.
     pub(crate) fn resident(&self) -> Result<u64> {
         resident(self.child.id())
@@ -109,8 +114,12 @@ impl Drop for Server {
 
 /// Asks a process to end.
 pub(crate) fn terminate(process: u32) -> Result<()> {
+    signal(process, Signal::TERM)
+}
+
+fn signal(process: u32, signal: Signal) -> Result<()> {
     if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
-        kill_process(pid, Signal::TERM)?;
+        kill_process(pid, signal)?;
     }
     Ok(())
 }

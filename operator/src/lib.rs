@@ -26,6 +26,7 @@ pub mod leader;
 pub mod liveness;
 pub mod metrics;
 pub mod pool;
+mod probe;
 pub mod queue;
 pub mod run;
 pub mod runs;

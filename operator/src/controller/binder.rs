@@ -3,7 +3,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -12,12 +11,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource as _;
 use kube::runtime::events::EventType;
-use parking_lot::Mutex;
 use ringfence_api::{Instance, Name, condition};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::Operator;
+use super::{MOVING, Operator};
 use crate::condition::{Verdict, find};
 use crate::error::Error;
 use crate::index::{self, Change, Index};
@@ -44,21 +42,21 @@ pub(super) async fn run(operator: Operator) {
     let mut binder = Binder {
         tried: HashMap::new(),
         paces: BTreeMap::new(),
+        moved: HashMap::new(),
     };
     loop {
-        let steps = {
+        let (steps, stale) = {
             let mut index = operator.index.lock();
             let steps = binder.decide(&mut index);
             operator.metrics.unplaced(index.unplaced.len());
-            steps
+            (steps, binder.stale(&index))
         };
-        let moved = Mutex::new(Vec::new());
         futures::stream::iter(steps)
-            .for_each_concurrent(WRITES, |(key, step)| follow(&operator, key, step, &moved))
+            .for_each_concurrent(WRITES, |(key, step)| follow(&operator, key, step))
             .await;
         // Nobody runs sooner for it, so it comes last.
-        futures::stream::iter(moved.into_inner())
-            .for_each_concurrent(WRITES, |instance| withdraw(&operator, instance))
+        futures::stream::iter(stale)
+            .for_each_concurrent(WRITES, |key| withdraw(&operator, key))
             .await;
         let again = binder.again();
         tokio::select! {
@@ -73,6 +71,8 @@ struct Binder {
     tried: HashMap<InstanceKey, Instant>,
     /// How fast each pool's lost instances are moved.
     paces: BTreeMap<Name, Pace>,
+    /// Instances that were ready on another host than theirs, and when that is taken back.
+    moved: HashMap<InstanceKey, Instant>,
 }
 
 impl Binder {
@@ -114,7 +114,9 @@ impl Binder {
                         None => {
                             Verdict::no(condition::SCHEDULED, "Unschedulable", misfits.to_string())
                         }
-                        Some(host) if index.host(&host).is_some_and(|view| view.alive) => continue,
+                        Some(host) if index.host(&host).is_some_and(|view| view.is_alive()) => {
+                            continue;
+                        }
                         Some(host) => Verdict::unknown(
                             condition::READY,
                             condition::HOST_LOST,
@@ -154,19 +156,40 @@ impl Binder {
         moving
     }
 
+    /// Instances that have looked ready for too long because of what was said where they were before.
+    fn stale(&mut self, index: &Index) -> Vec<InstanceKey> {
+        let now = Instant::now();
+        self.moved.retain(|key, _| index.moved.contains(key));
+        for key in &index.moved {
+            if !self.moved.contains_key(key) {
+                self.moved.insert(key.clone(), now + MOVING);
+            }
+        }
+        let mut stale = Vec::new();
+        for (key, at) in &mut self.moved {
+            if *at <= now {
+                stale.push(key.clone());
+                // Should that fail, it is tried again.
+                *at = now + MOVING;
+            }
+        }
+        stale
+    }
+
     /// When to look again if nothing changes.
     fn again(&self) -> Option<Instant> {
         let stuck = self.tried.values().min().map(|at| *at + STUCK);
         let paced = (!self.paces.is_empty()).then(|| Instant::now() + Pace::AGAIN);
-        stuck.into_iter().chain(paced).min()
+        let stale = self.moved.values().min().copied();
+        stuck.into_iter().chain(paced).chain(stale).min()
     }
 }
 
-async fn follow(operator: &Operator, key: InstanceKey, step: Step, moved: &Mutex<Vec<Instance>>) {
+async fn follow(operator: &Operator, key: InstanceKey, step: Step) {
     let instance = operator.index.lock().instance(&key).cloned();
     let Some(instance) = instance else { return };
     let done = match step {
-        Step::Bind(host) => bind(operator, &key, &instance, &host, moved).await,
+        Step::Bind(host) => bind(operator, &key, &instance, &host).await,
         Step::Preempt(host, victims) => preempt(operator, &key, &host, &victims).await,
         Step::Stay(verdict) => say(operator, &key, &instance, verdict).await,
     };
@@ -180,7 +203,6 @@ async fn bind(
     key: &InstanceKey,
     instance: &Instance,
     host: &Name,
-    moved: &Mutex<Vec<Instance>>,
 ) -> Result<(), Error> {
     match operator.writer.bind(instance, host).await {
         Ok(bound) => {
@@ -189,9 +211,6 @@ async fn bind(
             // Most are placed at once; only who was told otherwise is told that it is over.
             if find(&conditions, condition::SCHEDULED).is_some() {
                 return scheduled(operator, key, bound, host).await;
-            }
-            if find(&conditions, condition::READY).is_some() {
-                moved.lock().push(bound);
             }
             Ok(())
         }
@@ -235,20 +254,16 @@ async fn scheduled(
 
 /// Takes back what the host said where an instance was before: it is ready where it is now when that host
 /// says so, which it may have done already.
-async fn withdraw(operator: &Operator, instance: Instance) {
-    let (Some(key), Some(host)) = (InstanceKey::of(&instance), &instance.spec.host_name) else {
+async fn withdraw(operator: &Operator, key: InstanceKey) {
+    let instance = {
+        let index = operator.index.lock();
+        let instance = index.instance(&key).cloned();
+        instance.filter(|_| index.moved.contains(&key))
+    };
+    let Some(instance) = instance else { return };
+    let Some(host) = &instance.spec.host_name else {
         return;
     };
-    let spoke = |now: &Arc<Instance>| {
-        let by = now
-            .status
-            .as_ref()
-            .and_then(|status| status.host_name.as_ref());
-        by == now.spec.host_name.as_ref()
-    };
-    if operator.index.lock().instance(&key).is_none_or(spoke) {
-        return;
-    }
     let message = format!("it was moved, and is being prepared on the host {host}");
     let verdict = Verdict::no(condition::READY, "Moved", message);
     let generation = instance.metadata.generation;

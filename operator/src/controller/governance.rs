@@ -14,10 +14,12 @@ use crate::condition::{Verdict, find, holds};
 use crate::error::Error;
 use crate::index::Change;
 use crate::invalid::invalid;
+use crate::liveness::Life;
 use crate::watch::chain;
 
-/// The reason of a host that is lost.
-const LOST: &str = "LeaseExpired";
+/// The reasons of a host that is lost.
+const SILENT: &str = "LeaseExpired";
+const DOWN: &str = "NotListening";
 
 pub(super) async fn run(operator: Operator) {
     loop {
@@ -173,14 +175,21 @@ async fn host(operator: &Operator, name: &Name) -> Result<(), Error> {
         return Ok(());
     };
     let HostStatus { conditions, .. } = view.host.status.clone().unwrap_or_default();
-    let lost = find(&conditions, condition::READY).is_some_and(|said| said.reason == LOST);
-    let verdict = match view.alive {
-        false if holds(&conditions, condition::READY) => Verdict::unknown(
+    let lost = find(&conditions, condition::READY)
+        .is_some_and(|said| [SILENT, DOWN].contains(&said.reason.as_str()));
+    let was_ready = holds(&conditions, condition::READY);
+    let verdict = match view.life {
+        Life::Silent if was_ready => Verdict::unknown(
             condition::READY,
-            LOST,
+            SILENT,
             "the host has not renewed its lease: it is down, or cannot reach the API server",
         ),
-        true if lost => Verdict::yes(
+        Life::Down if was_ready => Verdict::no(
+            condition::READY,
+            DOWN,
+            "the host has ended: it does not renew its lease, and its address refuses connections",
+        ),
+        Life::Alive if lost => Verdict::yes(
             condition::READY,
             "LeaseRenewed",
             "it takes instances: it renews its lease again",

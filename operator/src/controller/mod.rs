@@ -9,6 +9,7 @@ mod secrets;
 mod workloads;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -30,6 +31,10 @@ use pools::Pools;
 
 /// Agents and tools that are worked on at the same time.
 const WORKERS: usize = 16;
+/// How long what was ready goes on saying so while it moves to another host. Most are ready there sooner, and where
+/// a host with thousands is lost, telling of each that it moves would only keep the API server from being told
+/// where to. Calls go by what the host itself says, and do not wait for it.
+const MOVING: Duration = Duration::from_secs(5);
 
 /// What only has a status to be kept.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -126,7 +131,7 @@ impl Operator {
     fn learn(&self, change: Change) {
         let hosts = matches!(
             change,
-            Change::Host(_) | Change::HostGone(_) | Change::Alive(..)
+            Change::Host(_) | Change::HostGone(_) | Change::Life(..)
         );
         let dirty = self.index.lock().apply(change);
         if hosts {

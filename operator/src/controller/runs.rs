@@ -98,7 +98,7 @@ impl Targets for Index {
             let Some(name) = &instance.spec.host_name else {
                 continue;
             };
-            let Some(view) = self.host(name).filter(|view| view.alive) else {
+            let Some(view) = self.host(name).filter(|view| view.is_alive()) else {
                 continue;
             };
             let status = view.host.status.as_ref();
@@ -120,7 +120,7 @@ impl Targets for Index {
     }
 
     fn alive(&self, host: &Name) -> bool {
-        self.host(host).is_some_and(|view| view.alive)
+        self.host(host).is_some_and(|view| view.is_alive())
     }
 }
 

@@ -10,18 +10,13 @@ use kube::{Resource as _, ResourceExt as _};
 use ringfence_api::{Agent, Instance, Tool, WorkloadStatus, condition};
 use tokio::time::Instant;
 
-use super::Operator;
+use super::{MOVING, Operator};
 use crate::condition::find;
 use crate::error::Error;
 use crate::index::{self, Change};
 use crate::key::{InstanceKey, WorkloadId};
 use crate::watch::chain;
 use crate::workload::{Object, Plan, View, plan};
-
-/// How long the status of what was ready goes on saying so while its instances move to other hosts. Most are
-/// ready there sooner, and where a host with thousands is lost, telling of each that it moves would only
-/// keep the API server from being told where to.
-const MOVING: Duration = Duration::from_secs(1);
 
 /// Agents and tools whose instances move, and when their status tells so.
 pub(super) type Moving = HashMap<WorkloadId, Instant>;

@@ -11,6 +11,7 @@ use super::version::newer;
 use super::{Dirty, Index};
 use crate::condition::holds;
 use crate::key::InstanceKey;
+use crate::liveness::Life;
 use crate::scheduler::Availability;
 
 static DEFAULT_CLASSES: LazyLock<Arc<[Name]>> =
@@ -26,8 +27,7 @@ pub(super) struct Hosts {
 #[derive(Debug)]
 struct Known {
     host: Arc<Host>,
-    /// Its Lease runs.
-    alive: bool,
+    life: Life,
 }
 
 /// A host as other parts of the operator see it.
@@ -35,8 +35,21 @@ struct Known {
 pub struct HostView {
     /// The object.
     pub host: Arc<Host>,
-    /// Its Lease runs.
-    pub alive: bool,
+    /// Whether it is alive.
+    pub life: Life,
+}
+
+impl HostView {
+    /// Whether it is not lost.
+    pub fn is_alive(&self) -> bool {
+        self.life == Life::Alive
+    }
+}
+
+impl Known {
+    fn is_alive(&self) -> bool {
+        self.life == Life::Alive
+    }
 }
 
 impl Hosts {
@@ -52,7 +65,7 @@ impl Hosts {
         Availability {
             pool: spec.pool.clone(),
             zone: spec.zone.clone(),
-            ready: known.alive && holds(&status.conditions, condition::READY),
+            ready: known.is_alive() && holds(&status.conditions, condition::READY),
             unschedulable: spec.unschedulable || spec.draining,
             memory_pressure: holds(&status.conditions, condition::MEMORY_PRESSURE),
             allocatable: status.allocatable,
@@ -71,7 +84,7 @@ impl Index {
     pub fn host(&self, name: &Name) -> Option<HostView> {
         self.hosts.hosts.get(name).map(|known| HostView {
             host: known.host.clone(),
-            alive: known.alive,
+            life: known.life,
         })
     }
 
@@ -80,7 +93,7 @@ impl Index {
         self.hosts.hosts.iter().map(|(name, known)| {
             let view = HostView {
                 host: known.host.clone(),
-                alive: known.alive,
+                life: known.life,
             };
             (name, view)
         })
@@ -109,7 +122,7 @@ impl Index {
         self.hosts
             .hosts
             .iter()
-            .filter(|(_, known)| !known.alive || known.host.spec.draining)
+            .filter(|(_, known)| !known.is_alive() || known.host.spec.draining)
             .flat_map(|(name, _)| {
                 let here = self.cluster.on_host(name);
                 here.into_iter().map(|(key, _)| (name.clone(), key))
@@ -121,7 +134,7 @@ impl Index {
     pub fn losses(&self, pool: &Name) -> (usize, usize) {
         let hosts = self.hosts.hosts.values();
         let of_pool = hosts.filter(|known| known.host.spec.pool == *pool);
-        let lost = of_pool.clone().filter(|known| !known.alive).count();
+        let lost = of_pool.clone().filter(|known| !known.is_alive()).count();
         (of_pool.count(), lost)
     }
 
@@ -184,7 +197,10 @@ impl Index {
             }
             None => {
                 // Alive until its Lease says otherwise: a host makes its Lease first.
-                let known = Known { host, alive: true };
+                let known = Known {
+                    host,
+                    life: Life::Alive,
+                };
                 self.hosts.hosts.insert(name.clone(), known);
             }
         }
@@ -222,12 +238,12 @@ impl Index {
         dirty.placing = true;
     }
 
-    pub(super) fn set_alive(&mut self, name: &Name, alive: bool, dirty: &mut Dirty) {
+    pub(super) fn set_life(&mut self, name: &Name, life: Life, dirty: &mut Dirty) {
         let Some(known) = self.hosts.hosts.get_mut(name) else {
             return;
         };
-        if known.alive != alive {
-            known.alive = alive;
+        if known.life != life {
+            known.life = life;
             self.refresh(name, dirty);
         }
     }

@@ -15,13 +15,17 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt as _;
-use ringfence_api::{Agent, Ceiling, Host, HostPool, Instance, Model, Name, TenantName, Tool};
+use ringfence_api::{
+    Agent, Ceiling, Host, HostPool, Instance, Model, Name, TenantName, Tool, condition,
+};
 
 pub use history::{revision, revision_gone};
 pub use hosts::HostView;
 pub use secrets::{SecretAccess, SecretView};
 
+use crate::condition::holds;
 use crate::key::{InstanceKey, WorkloadId, WorkloadKind};
+use crate::liveness::Life;
 use crate::scheduler::{Cluster, InstanceState};
 use crate::workload::Object;
 use hosts::Hosts;
@@ -65,8 +69,8 @@ pub enum Change {
     Host(Arc<Host>),
     /// A host is gone.
     HostGone(Name),
-    /// A host's Lease was renewed, or ran out.
-    Alive(Name, bool),
+    /// A host is found to be alive, or lost.
+    Life(Name, Life),
 }
 
 /// What has to be looked at after a change.
@@ -103,6 +107,8 @@ pub struct Index {
     pub cluster: Cluster,
     /// Instances that have no host.
     pub unplaced: BTreeSet<InstanceKey>,
+    /// Instances that look ready because the host that they were on before has said so.
+    pub moved: BTreeSet<InstanceKey>,
 }
 
 impl Index {
@@ -133,7 +139,7 @@ impl Index {
             Change::PoolGone(name) => self.remove_pool(&name, &mut dirty),
             Change::Host(host) => self.put_host(host, &mut dirty),
             Change::HostGone(name) => self.remove_host(&name, &mut dirty),
-            Change::Alive(name, alive) => self.set_alive(&name, alive, &mut dirty),
+            Change::Life(name, life) => self.set_life(&name, life, &mut dirty),
         }
         dirty
     }
@@ -224,6 +230,10 @@ impl Index {
             self.count_secrets(&key, Some(&instance), dirty);
             dirty.workloads.insert(id);
         }
+        match was_ready_elsewhere(&instance) {
+            true => dirty.placing |= self.moved.insert(key.clone()),
+            false => drop(self.moved.remove(&key)),
+        }
         self.instances.insert(key, instance);
     }
 
@@ -254,6 +264,7 @@ impl Index {
         };
         self.cluster.unbind(key);
         self.unplaced.remove(key);
+        self.moved.remove(key);
         self.count_secrets(key, None, dirty);
         dirty.placing = true;
         if let Some(id) = WorkloadId::of(&instance) {
@@ -272,6 +283,17 @@ impl Index {
         let instance = self.instances.get(key)?;
         Some(placed_state(WorkloadId::of(instance)?, instance))
     }
+}
+
+fn was_ready_elsewhere(instance: &Instance) -> bool {
+    let Some(status) = &instance.status else {
+        return false;
+    };
+    instance.spec.host_name.is_some()
+        && status.host_name.is_some()
+        && status.host_name != instance.spec.host_name
+        && holds(&status.conditions, condition::READY)
+        && instance.metadata.deletion_timestamp.is_none()
 }
 
 fn placed_state(workload: WorkloadId, instance: &Instance) -> InstanceState {

@@ -18,6 +18,7 @@ use ringfence_api::{
 };
 use ringfence_test_cluster::ControlPlane;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::fixture::SYSTEM;
 
@@ -31,6 +32,7 @@ pub(crate) struct PlayedHost {
     freeze: Arc<AtomicBool>,
     mute: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
+    listener: Option<TcpListener>,
 }
 
 impl PlayedHost {
@@ -92,7 +94,26 @@ impl PlayedHost {
             freeze,
             mute,
             tasks: vec![renewing, running],
+            listener: None,
         }
+    }
+
+    /// Listens somewhere, and says where.
+    pub(crate) async fn listen(&mut self, cluster: &ControlPlane) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        self.listener = Some(listener);
+        let hosts: Api<Host> = Api::namespaced(cluster.client().await.unwrap(), SYSTEM);
+        let status = json!({"status": {"address": address.to_string()}});
+        hosts
+            .patch_status(&self.name, &PatchParams::default(), &Patch::Merge(&status))
+            .await
+            .unwrap();
+    }
+
+    /// Listens no more, where it did.
+    pub(crate) fn close(&mut self) {
+        drop(self.listener.take());
     }
 
     /// Says nothing more about its instances, though it lives.

@@ -170,6 +170,42 @@ async fn hosts_hang_and_come_back_whatever_their_clocks_say() {
 }
 
 #[tokio::test]
+async fn a_host_that_has_ended_is_lost_before_its_lease_is() {
+    let cluster = own_cluster().await;
+    let operator = Running::start(cluster, "first");
+    let mut ends = PlayedHost::start(cluster, "ends", "default", 100).await;
+    ends.listen(cluster).await;
+    apply(cluster, "default", &["a"]).await;
+    ready(cluster, "default", &["a"]).await;
+    let said = async || {
+        let host = get(cluster, "host/ends", SYSTEM).await?;
+        Some(condition(&host, "Ready")["reason"].clone())
+    };
+    let _stays = PlayedHost::start(cluster, "stays", "default", 100).await;
+    let before = Instant::now();
+    ends.freeze();
+    ends.close();
+    eventually("its instance is moved", async || {
+        let instances = get(cluster, "instances", "default").await?;
+        (instances["items"][0]["spec"]["hostName"] == "stays").then_some(())
+    })
+    .await;
+    let took = before.elapsed();
+    assert!(took < LEASE, "nobody waited for the lease: {took:?}");
+    ready(cluster, "default", &["a"]).await;
+    eventually("it is said why", async || {
+        (said().await? == "NotListening").then_some(())
+    })
+    .await;
+    ends.thaw();
+    eventually("it is believed again", async || {
+        (said().await? == "LeaseRenewed").then_some(())
+    })
+    .await;
+    operator.stop();
+}
+
+#[tokio::test]
 async fn what_was_ready_elsewhere_is_not_ready_here() {
     let cluster = own_cluster().await;
     let operator = Running::start(cluster, "first");
