@@ -138,11 +138,16 @@ fn access_of<K: Resource<DynamicType = ()>>(object: &K) -> Option<TenantName> {
 }
 
 fn renewed(lease: Lease) -> Option<Seen> {
+    renewal(lease).map(|(name, version, lasts)| Seen::Lease(name, version, lasts))
+}
+
+/// The host that a Lease is of, its version, and how long it holds from its renewal.
+pub(crate) fn renewal(lease: Lease) -> Option<(Name, String, Duration)> {
     let name = name(&lease)?;
     let version = lease.metadata.resource_version?;
     let seconds = lease.spec?.lease_duration_seconds?;
     let lasts = Duration::from_secs(u64::try_from(seconds).ok()?);
-    Some(Seen::Lease(name, version, lasts))
+    Some((name, version, lasts))
 }
 
 fn name<K: Resource<DynamicType = ()>>(object: &K) -> Option<Name> {

@@ -1,16 +1,17 @@
 //! Takes in what the watches tell, and notices when hosts end or their Leases run out.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use ringfence_api::Name;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::doubt::{self, Settled};
 use super::{Governed, Operator};
 use crate::index::Change;
-use crate::liveness::{Life, Liveness, Suspect};
-use crate::probe;
+use crate::liveness::{Life, Liveness};
 use crate::watch::{Seen, WATCHES};
 
 pub(super) async fn run(
@@ -19,8 +20,8 @@ pub(super) async fn run(
     listed: watch::Sender<bool>,
 ) {
     let mut liveness = Liveness::default();
-    // Ends with this, which is when nobody asks any more.
-    let mut probes: JoinSet<Option<Suspect>> = JoinSet::new();
+    let mut doubts: JoinSet<Option<Settled>> = JoinSet::new();
+    let permits = doubt::permits();
     let mut lists = 0;
     loop {
         let expiry = liveness.next();
@@ -33,19 +34,17 @@ pub(super) async fn run(
                 let now = Instant::now();
                 for suspect in liveness.overdue(now) {
                     if let Some(address) = address(&operator, &suspect.host) {
-                        probes.spawn(ended(suspect, address));
+                        doubts.spawn(doubt::ended(operator.clone(), permits.clone(), suspect, address));
                     }
                 }
-                for host in liveness.expired(now) {
-                    tracing::warn!(%host, "the host's lease ran out");
-                    found(&operator, host, Life::Silent);
+                for suspect in liveness.expired(now) {
+                    doubts.spawn(doubt::silent(operator.clone(), permits.clone(), suspect));
                 }
                 continue;
             }
-            Some(probed) = probes.join_next(), if !probes.is_empty() => {
-                if let Ok(Some(suspect)) = probed && liveness.refused(&suspect) {
-                    tracing::warn!(host = %suspect.host, "the host has ended");
-                    found(&operator, suspect.host, Life::Down);
+            Some(settled) = doubts.join_next(), if !doubts.is_empty() => {
+                if let Ok(Some(settled)) = settled {
+                    take_in(&operator, &mut liveness, settled);
                 }
                 continue;
             }
@@ -53,10 +52,7 @@ pub(super) async fn run(
         match told {
             Seen::Change(change) => operator.learn(change),
             Seen::Lease(host, version, lasts) => {
-                if liveness.seen(host.clone(), &version, lasts, Instant::now()) {
-                    tracing::info!(%host, "the host renews its lease");
-                    found(&operator, host, Life::Alive);
-                }
+                renewed(&operator, &mut liveness, host, &version, lasts);
             }
             Seen::LeaseGone(host) => {
                 if liveness.gone(&host) {
@@ -79,8 +75,41 @@ fn address(operator: &Operator, host: &Name) -> Option<SocketAddr> {
     view.host.status.as_ref()?.address.as_ref()?.parse().ok()
 }
 
-async fn ended(suspect: Suspect, address: SocketAddr) -> Option<Suspect> {
-    probe::ended(address, suspect.left).await.then_some(suspect)
+fn renewed(
+    operator: &Operator,
+    liveness: &mut Liveness,
+    host: Name,
+    version: &str,
+    lasts: Duration,
+) {
+    if liveness.seen(host.clone(), version, lasts, Instant::now()) {
+        tracing::info!(%host, "the host renews its lease");
+        found(operator, host, Life::Alive);
+    }
+}
+
+/// Believes what was found out, unless it is known better by now.
+fn take_in(operator: &Operator, liveness: &mut Liveness, settled: Settled) {
+    let Settled {
+        suspect,
+        life,
+        lease,
+    } = settled;
+    let host = suspect.host.clone();
+    match lease {
+        None if liveness.gone(&host) => found(operator, host, Life::Silent),
+        None => {}
+        Some((version, lasts)) => {
+            renewed(operator, liveness, host, &version, lasts);
+            if liveness.lost(&suspect) {
+                match life {
+                    Life::Down => tracing::warn!(host = %suspect.host, "the host has ended"),
+                    _ => tracing::warn!(host = %suspect.host, "the host's lease ran out"),
+                }
+                found(operator, suspect.host, life);
+            }
+        }
+    }
 }
 
 fn found(operator: &Operator, host: Name, life: Life) {

@@ -1,6 +1,7 @@
 //! Controllers: they look at what changed, plan, and write.
 
 mod binder;
+mod doubt;
 mod governance;
 mod intake;
 mod pools;

@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use parking_lot::Mutex;
@@ -49,6 +51,8 @@ pub(crate) struct Cut {
     watches: watch::Sender<BTreeSet<String>>,
     /// Paths of watches that were told that they have missed too much.
     expired: Mutex<BTreeSet<String>>,
+    /// The end of the paths of watches on which nothing arrives.
+    deaf: watch::Sender<Option<&'static str>>,
 }
 
 impl Cut {
@@ -73,6 +77,7 @@ impl Cut {
             late: Mutex::default(),
             watches: watch::Sender::default(),
             expired: Mutex::default(),
+            deaf: watch::Sender::default(),
         })
     }
 
@@ -88,6 +93,23 @@ impl Cut {
 
     pub(crate) fn open(&self) {
         self.state.send_replace(State::Open);
+    }
+
+    /// Lets nothing arrive on watches of this kind; everything else goes on.
+    pub(crate) fn deafen(&self, kind: &'static str) {
+        self.deaf.send_replace(Some(kind));
+    }
+
+    /// Lets everything arrive again.
+    pub(crate) fn hear(&self) {
+        self.deaf.send_replace(None);
+    }
+
+    /// Waits until a watch of this path may be heard.
+    async fn heard(&self, path: &str) {
+        let mut deaf = self.deaf.subscribe();
+        let heard = |kind: &Option<&str>| kind.is_none_or(|kind| !path.ends_with(kind));
+        deaf.wait_for(heard).await.unwrap();
     }
 
     /// Waits until it is dead.
@@ -223,13 +245,18 @@ where
                 cut.expired.lock().insert(path.clone());
             }
             Ok(answer.map(|body| {
-                let looked_at = body.map_frame(move |frame| {
-                    if frame.data_ref().is_some_and(says_expired) {
-                        cut.expired.lock().insert(path.clone());
+                let looked_at = BodyStream::new(body).then(move |frame| {
+                    let (cut, path) = (cut.clone(), path.clone());
+                    async move {
+                        cut.heard(&path).await;
+                        let data = frame.as_ref().ok().and_then(Frame::data_ref);
+                        if data.is_some_and(says_expired) {
+                            cut.expired.lock().insert(path);
+                        }
+                        frame
                     }
-                    frame
                 });
-                looked_at.boxed_unsync()
+                StreamBody::new(looked_at).boxed_unsync()
             }))
         })
     }

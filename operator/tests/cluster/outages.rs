@@ -206,6 +206,49 @@ async fn a_host_that_has_ended_is_lost_before_its_lease_is() {
 }
 
 #[tokio::test]
+async fn who_hears_nothing_takes_nobody_for_lost() {
+    let cluster = own_cluster().await;
+    let cut = Cut::never();
+    let operator = Running::start_behind(cluster, "first", cut.clone());
+    let lives = PlayedHost::start(cluster, "lives", "default", 1).await;
+    apply(cluster, "default", &["a"]).await;
+    ready(cluster, "default", &["a"]).await;
+    let hangs = PlayedHost::start(cluster, "hangs", "default", 1).await;
+    apply(cluster, "default", &["b"]).await;
+    ready(cluster, "default", &["a", "b"]).await;
+    cut.deafen("/leases");
+    // Whoever hears nothing has to ask; a host that hangs is told from one that lives by the answer.
+    hangs.freeze();
+    let said = async |host: &str| {
+        let host = get(cluster, &format!("host/{host}"), SYSTEM).await?;
+        Some(condition(&host, "Ready")["reason"].clone())
+    };
+    eventually("the one that hangs is lost", async || {
+        (said("hangs").await? == "LeaseExpired").then_some(())
+    })
+    .await;
+    let asked = cut.requests()[0];
+    eventually("the other was asked for more than once", async || {
+        (cut.requests()[0] >= asked + 2).then_some(())
+    })
+    .await;
+    assert_eq!(said("lives").await.unwrap(), "HostReady");
+    let instances = get(cluster, "instances", "default").await.unwrap();
+    let on = |name: &str| {
+        let mut items = instances["items"].as_array().unwrap().iter();
+        items.any(|i| i["spec"]["hostName"] == name && condition(i, "Ready")["status"] == "True")
+    };
+    assert!(on(&lives.name) && !on(&hangs.name));
+    cut.hear();
+    hangs.thaw();
+    eventually("it is heard again", async || {
+        (said("hangs").await? == "LeaseRenewed").then_some(())
+    })
+    .await;
+    operator.stop();
+}
+
+#[tokio::test]
 async fn what_was_ready_elsewhere_is_not_ready_here() {
     let cluster = own_cluster().await;
     let operator = Running::start(cluster, "first");
