@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AgentSpec, ArtifactStatus, Digest, EffectivePlacement, Grants, HeaderSpec, LimitsSpec, Name,
-    Resources, SecretRef, ToolSpec,
+    AgentSpec, ArtifactSource, ArtifactStatus, Digest, EffectivePlacement, Grants, HeaderSpec,
+    LimitsSpec, Name, Resources, SecretRef, ToolSpec,
 };
 
 /// Label with the kind of resource that an instance runs, `agent` or `tool`.
@@ -112,6 +112,16 @@ impl InstanceSpec {
             .flat_map(|mcp| HeaderSpec::secrets(&mcp.headers, "spec.mcp.headers".to_owned()));
         pinned.grants.secrets().chain(mcp).collect()
     }
+
+    /// Secrets that it takes to pull its component, each with the field that refers to it: from the start, since
+    /// the component is looked for before it is pinned.
+    pub fn pull_secrets(&self) -> Vec<(SecretRef, String)> {
+        let component = self.workload.component();
+        component
+            .into_iter()
+            .flat_map(ArtifactSource::secrets)
+            .collect()
+    }
 }
 
 /// A resource as an instance holds it.
@@ -122,6 +132,16 @@ pub enum Workload {
     Agent(Box<AgentSpec>),
     /// A tool.
     Tool(Box<ToolSpec>),
+}
+
+impl Workload {
+    /// The component that it names, where it has one of its own.
+    pub fn component(&self) -> Option<&ArtifactSource> {
+        match self {
+            Workload::Agent(spec) => spec.component.as_ref(),
+            Workload::Tool(spec) => spec.component.as_ref(),
+        }
+    }
 }
 
 /// What an instance runs and may do, for as long as it lives.

@@ -44,7 +44,9 @@ pub mod validate;
 mod yaml;
 
 pub use agent::{Agent, AgentSpec, LoopSpec, ModelRef, Parameter};
-pub use artifact::ArtifactSource;
+pub use artifact::{
+    ArtifactSource, DOCKER_CONFIG_KEY, DOCKER_CONFIG_TYPE, ImageSource, PULL_SECRETS, PullSecret,
+};
 pub use capability::Capability;
 pub use ceiling::{
     Allowance, Ceiling, CeilingSpec, CeilingStatus, FolderBound, HttpBound, Isolation,

@@ -182,6 +182,17 @@ fn faults_are_found_field_by_field() {
             "{component: {digest: 'sha256:1'}}",
             "spec.component.digest",
         ),
+        (Kind::Tool, "{component: {}}", "spec.component"),
+        (
+            Kind::Tool,
+            "{component: {image: a/b, imagePullSecrets: [{name: A}]}}",
+            "spec.component.imagePullSecrets[0].name",
+        ),
+        (
+            Kind::Tool,
+            "{component: {image: a/b, imagePullSecrets: [{name: a}, {name: a}]}}",
+            "spec.component.imagePullSecrets[1].name",
+        ),
         (
             Kind::Tool,
             "{mcp: {url: 'https://u:p@x.test/'}}",
@@ -462,4 +473,38 @@ fn how_revisions_follow_each_other_has_bounds() {
     let good = "maxSurge: 2, maxUnavailable: 10%, onFailure: halt, paused: true, \
                 canary: {steps: [{weight: 10, pauseSeconds: 60}, {weight: 50}]}";
     assert!(read(&tool(good)).is_ok(), "{:?}", problems(&tool(good)));
+}
+
+#[test]
+fn pull_secrets_are_bounded_and_belong_to_images() {
+    let tool = |component: String| {
+        let text = format!(
+            "apiVersion: ringfence.dev/v1alpha1\nkind: Tool\nmetadata: {{name: x}}\n\
+             spec: {{component: {component}}}\n"
+        );
+        Manifest::from_yaml(&text, &TenantName::default())
+    };
+    let image = |secrets: usize| {
+        let secrets: String = (0..secrets).map(|n| format!("{{name: s{n}}}, ")).collect();
+        tool(format!("{{image: a/b, imagePullSecrets: [{secrets}]}}"))
+    };
+    image(crate::PULL_SECRETS).unwrap();
+    let problems = image(crate::PULL_SECRETS + 1).unwrap_err();
+    assert_eq!(problems[0].field, "spec.component.imagePullSecrets");
+    assert_eq!(
+        problems[0].message,
+        "has 17 entries: at most 16 are allowed"
+    );
+    let digest = "sha256:".to_owned() + &"0".repeat(64);
+    let problems = tool(format!(
+        "{{digest: '{digest}', imagePullSecrets: [{{name: a}}]}}"
+    ))
+    .unwrap_err();
+    assert_eq!(problems[0].field, "spec.component");
+    assert!(
+        problems[0]
+            .message
+            .contains("imagePullSecrets has no effect without image: remove it"),
+        "{problems:?}"
+    );
 }

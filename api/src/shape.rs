@@ -307,7 +307,7 @@ mod tests {
                 "spec.grants.tools[1].name: is missing",
                 "spec.grants.clock: there is no such field: did you mean \"clocks\"?",
                 "spec.grants.http: expected a list, found fields: start each entry with \"- \"",
-                "spec.component: give one of digest, image, not several",
+                "spec.component.digest: \"sha256:12\" is not a digest: expected sha256: and 64 lower-case hexadecimal digits",
                 "spec.limits.memoryBytes: -1 is out of range",
                 "spec.parameters[0].value: expected text, found 8080: put it in quotes",
             ]

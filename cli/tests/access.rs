@@ -15,6 +15,8 @@ mod commands;
 mod endpoint;
 #[path = "access/fixture.rs"]
 mod fixture;
+#[path = "access/images.rs"]
+mod images;
 #[path = "access/roles.rs"]
 mod roles;
 #[path = "access/secrets.rs"]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ringfence_api::{SecretKey, SecretRef, TenantName};
+use ringfence_api::{DOCKER_CONFIG_TYPE, SecretKey, SecretRef, TenantName};
 use serde::{Serialize, Serializer};
 use zeroize::Zeroizing;
 
@@ -151,6 +151,11 @@ pub enum Absence {
     /// It is too large.
     #[error("is longer than {MAX_SECRET_BYTES} bytes")]
     TooLong,
+    /// It has no logins at registries.
+    #[error(
+        "cannot be used to pull images: the Secret has to be of type {DOCKER_CONFIG_TYPE} (kubectl create secret docker-registry)"
+    )]
+    NotLogins,
     /// The host follows as many as it can.
     #[error("is one Secret too many for the host: it follows {MAX_FOLLOWED} keys of Secrets")]
     TooMany,
@@ -164,7 +169,7 @@ impl Absence {
             Absence::Missing => "SecretMissing",
             Absence::NoKey => "SecretKeyMissing",
             Absence::Forbidden => "SecretForbidden",
-            Absence::NotText | Absence::TooLong => "SecretNotUsable",
+            Absence::NotText | Absence::TooLong | Absence::NotLogins => "SecretNotUsable",
             Absence::TooMany => "SecretLimit",
         }
     }

@@ -9,6 +9,8 @@ mod compile;
 mod crash;
 #[path = "artifact/fixture.rs"]
 mod fixture;
+#[path = "artifact/logins.rs"]
+mod logins;
 #[path = "artifact/registry.rs"]
 mod registry;
 
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
     let mut tests = Vec::new();
     compile::add(&mut tests);
     crash::add(&mut tests);
+    logins::add(&mut tests);
     registry::add(&mut tests);
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }

@@ -144,12 +144,7 @@ impl SecretRef {
 impl SecretKey {
     /// Checks that both are names as Kubernetes has them.
     fn validate(&self, report: &mut Report<'_>) {
-        if !is_object_name(&self.name) {
-            report.field("name").say(format!(
-                "{:?} is not the name of a Secret: use at most {NAME_BYTES} lower-case letters, digits, - and ., with a letter or digit first and last",
-                self.name
-            ));
-        }
+        secret_name(&self.name, report);
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if self.key.is_empty() || self.key.len() > NAME_BYTES || !self.key.chars().all(fits) {
             report.field("key").say(format!(
@@ -157,6 +152,15 @@ impl SecretKey {
                 self.key
             ));
         }
+    }
+}
+
+/// Checks the `name` of a Secret.
+pub(super) fn secret_name(name: &str, report: &mut Report<'_>) {
+    if !is_object_name(name) {
+        report.field("name").say(format!(
+            "{name:?} is not the name of a Secret: use at most {NAME_BYTES} lower-case letters, digits, - and ., with a letter or digit first and last"
+        ));
     }
 }
 

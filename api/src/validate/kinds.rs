@@ -1,13 +1,14 @@
 //! Validation of each kind.
 
-use super::grants::parameters;
+use super::grants::{parameters, secret_name};
 use super::http::{endpoint, headers};
-use super::{DESCRIPTION_BYTES, KEY_BYTES, TEXT_BYTES, count, range, size};
+use super::{DESCRIPTION_BYTES, KEY_BYTES, TEXT_BYTES, count, range, size, unique};
 use crate::problem::Report;
 use crate::{
-    AddressScope, AgentSpec, ArtifactSource, HeaderSpec, LoopSpec, McpSpec, ModelRef, ModelSpec,
-    PRIORITY, PlacementSpec, Provider, REPLICAS, REQUEST_CPU_MILLIS, REQUEST_MEMORY_BYTES,
-    RequestSpec, RetrySpec, ScriptedTurn, SecretRef, ToolSpec,
+    AddressScope, AgentSpec, ArtifactSource, HeaderSpec, ImageSource, LoopSpec, McpSpec, ModelRef,
+    ModelSpec, PRIORITY, PULL_SECRETS, PlacementSpec, Provider, PullSecret, REPLICAS,
+    REQUEST_CPU_MILLIS, REQUEST_MEMORY_BYTES, RequestSpec, RetrySpec, ScriptedTurn, SecretRef,
+    ToolSpec,
 };
 
 /// Milliseconds of the longest wait that can be asked for.
@@ -360,9 +361,14 @@ fn script(turns: &[ScriptedTurn], report: &mut Report<'_>) {
 }
 
 fn source(source: &ArtifactSource, report: &mut Report<'_>) {
-    let ArtifactSource::Image(image) = source else {
+    let ArtifactSource::Image(ImageSource {
+        image,
+        pull_secrets,
+    }) = source
+    else {
         return;
     };
+    pull_logins(pull_secrets, &mut report.field("imagePullSecrets"));
     let mut report = report.field("image");
     size(image, 1024, &mut report);
     let has_registry = image
@@ -373,4 +379,17 @@ fn source(source: &ArtifactSource, report: &mut Report<'_>) {
             "{image:?} is not an image: write REGISTRY/REPOSITORY:TAG or …@sha256:…"
         ));
     }
+}
+
+fn pull_logins(secrets: &[PullSecret], report: &mut Report<'_>) {
+    if secrets.len() > PULL_SECRETS {
+        report.say(format!(
+            "has {} entries: at most {PULL_SECRETS} are allowed",
+            secrets.len()
+        ));
+    }
+    for (index, secret) in secrets.iter().enumerate() {
+        secret_name(&secret.name, &mut report.index(index));
+    }
+    unique(secrets.iter().map(|secret| &secret.name), "name", report);
 }

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
 use ringfence_api::Digest;
 use ringfence_host::artifact::oci::{
-    PushFileError, RegistryAuth, RegistrySettings, docker_config, push_file,
+    Login, OciError, PushFileError, RegistrySettings, docker_config, push_file,
 };
 use ringfence_host::authorities::Authorities;
 use serde_json::{Value, json};
@@ -84,31 +84,26 @@ pub struct InspectArgs {
 }
 
 impl RegistryArgs {
-    /// User and password, as they were given or as Docker has them; none where there is no password.
-    fn credential(&self, image: &str) -> Result<Option<(String, String)>> {
-        let (user, password) = match (&self.registry_user, &self.registry_password) {
-            (user, Some(password)) => (user.clone(), Some(password.clone())),
-            (Some(_), None) => {
-                return Err(fail(
-                    Code::Usage,
-                    "--registry-user needs --registry-password",
-                ));
-            }
-            (None, None) => from_docker(image)?,
-        };
-        Ok(password.map(|password| (user.unwrap_or_default(), password)))
-    }
-
-    /// For a registry that this command speaks to.
-    fn auth(&self, image: &str) -> Result<Option<RegistryAuth>> {
-        let credential = self.credential(image)?;
-        Ok(credential.map(|(user, password)| RegistryAuth::Basic(user, password)))
+    /// The login, as it was given or as Docker has it.
+    fn login(&self, image: &str) -> Result<Option<Login>> {
+        match (&self.registry_user, &self.registry_password) {
+            (user, Some(password)) => Ok(Some(Login::new(
+                user.clone().unwrap_or_default(),
+                password.clone(),
+            ))),
+            (Some(_), None) => Err(fail(
+                Code::Usage,
+                "--registry-user needs --registry-password",
+            )),
+            (None, None) => from_docker(image),
+        }
     }
 
     /// The body of a request that needs a registry.
     fn request(&self, image: &str) -> Result<Value> {
         let mut body = json!({ "image": image });
-        if let Some((user, password)) = self.credential(image)? {
+        if let Some(login) = self.login(image)? {
+            let (user, password) = login.parts();
             body["password"] = password.into();
             body["username"] = user.into();
         }
@@ -117,26 +112,24 @@ impl RegistryArgs {
 }
 
 /// The credential that Docker's configuration has for the image's registry.
-fn from_docker(image: &str) -> Result<(Option<String>, Option<String>)> {
+fn from_docker(image: &str) -> Result<Option<Login>> {
     let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker"));
     let Some(folder) = folder.or_else(home) else {
-        return Ok((None, None));
+        return Ok(None);
     };
     let Ok(text) = std::fs::read_to_string(folder.join("config.json")) else {
-        return Ok((None, None));
+        return Ok(None);
     };
-    let registry = image.split('/').next().unwrap_or_default();
-    match docker_config(&text, registry) {
-        Ok(RegistryAuth::Basic(user, password)) => Ok((Some(user), Some(password))),
-        Ok(_) => Ok((None, None)),
-        Err(error) => Err(fail(
-            Code::Usage,
-            format!(
-                "{}: {error}; or give --registry-password",
-                folder.join("config.json").display()
-            ),
-        )),
+    match docker_config(&text, image) {
+        Ok(login) => Ok(login),
+        // Whoever speaks to the registry says so.
+        Err(OciError::Reference { .. }) => Ok(None),
+        Err(error) => {
+            let file = folder.join("config.json");
+            let why = format!("{}: {error}; or give --registry-password", file.display());
+            Err(fail(Code::Usage, why))
+        }
     }
 }
 
@@ -222,9 +215,9 @@ async fn push_from_here(args: &PushArgs, format: Format) -> Result<()> {
         None => Authorities::default(),
     };
     let settings = RegistrySettings::of_one(registry, args.insecure_registry, authorities);
-    let auth = args.registry.auth(image)?;
+    let login = args.registry.login(image)?;
     let bar = spinner(&format!("pushing to {image}"));
-    let done = push_file(Path::new(&args.component), image, auth, settings).await;
+    let done = push_file(Path::new(&args.component), image, login, settings).await;
     bar.finish_and_clear();
     let (digest, manifest) = done.map_err(|error| {
         let code = match &error {

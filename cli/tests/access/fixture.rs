@@ -127,7 +127,17 @@ impl Cluster {
             .kubeconfig_for_service_account(SYSTEM, "ringfence-host")
             .await
             .unwrap();
-        Host::start(name, account, arguments)
+        Host::start(name, account, arguments, None)
+    }
+
+    /// The same, which logs as much as it can into a file.
+    pub(crate) async fn talkative_host(&self, name: &str, arguments: &[&str]) -> Host {
+        let account = self
+            .control_plane
+            .kubeconfig_for_service_account(SYSTEM, "ringfence-host")
+            .await
+            .unwrap();
+        Host::start(name, account, arguments, Some("trace"))
     }
 }
 
@@ -161,13 +171,21 @@ pub(crate) async fn eventually<T>(what: &str, mut holds: impl AsyncFnMut() -> Op
 pub(crate) struct Host {
     process: Child,
     pub(crate) url: String,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
+    log: tempfile::NamedTempFile,
 }
 
 impl Host {
-    fn start(name: &str, kubeconfig: PathBuf, arguments: &[&str]) -> Self {
+    fn start(name: &str, kubeconfig: PathBuf, arguments: &[&str], log_as: Option<&str>) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let mut process = Command::new(BINARY)
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut command = Command::new(BINARY);
+        if let Some(filter) = log_as {
+            command
+                .env("RINGFENCE_LOG", filter)
+                .stderr(log.reopen().unwrap());
+        }
+        let mut process = command
             .args(["host", "--name", name, "--listen", "127.0.0.1:0"])
             .args(["--sandboxes", "16", "--data-dir"])
             .arg(data.path())
@@ -186,8 +204,19 @@ impl Host {
         Self {
             process,
             url: line.trim().to_owned(),
-            _data: data,
+            data,
+            log,
         }
+    }
+
+    /// What a talkative one has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
+    }
+
+    /// Where it keeps everything.
+    pub(crate) fn data(&self) -> &std::path::Path {
+        self.data.path()
     }
 
     /// Sends a request with a token, or without any where it is empty.

@@ -106,7 +106,8 @@ fn a_login_is_taken_from_where_docker_keeps_it() {
     std::fs::write(&guest, guests::ECHO).unwrap();
     let push = ["push", guest.to_str().unwrap(), "--to", &image];
 
-    // What `docker login` writes: the pair in base64, here u:p and u:q.
+    // What `docker login` writes: the pair in base64, here puller:wrong.
+    const WRONG: &str = "cHVsbGVyOndyb25n";
     let docker = |pair: &str| {
         let content = format!(
             r#"{{"auths": {{"{}": {{"auth": "{pair}"}}}}}}"#,
@@ -116,7 +117,7 @@ fn a_login_is_taken_from_where_docker_keeps_it() {
     };
     for known in ["none", "wrong"] {
         if known == "wrong" {
-            docker("dTpx");
+            docker(WRONG);
         }
         let refused = command(&host, folder.path(), &push);
         assert!(!refused.status.success(), "{known}");
@@ -125,9 +126,9 @@ fn a_login_is_taken_from_where_docker_keeps_it() {
             "{}",
             said(&refused)
         );
-        assert!(!said(&refused).contains("dTpx"), "{}", said(&refused));
+        assert!(!said(&refused).contains(WRONG), "{}", said(&refused));
     }
-    docker("dTpw");
+    docker(Registry::AUTH);
     let pushed = command(&host, folder.path(), &push);
     assert!(pushed.status.success(), "{}", said(&pushed));
     let pulled = command(&host, folder.path(), &["pull", &image]);
@@ -152,4 +153,80 @@ fn a_login_is_taken_from_where_docker_keeps_it() {
     // Whoever pulled it may name it: for this tenant it means what was pulled.
     let manifest = host.file("tool.yaml", &tool(&image));
     host.ok(&["apply", "-f", &manifest]);
+}
+
+#[test]
+fn a_manifest_names_where_its_login_is() {
+    let runtime = Runtime::new().unwrap();
+    let login = Access {
+        login: true,
+        ..Access::default()
+    };
+    let registry = runtime.block_on(Registry::start(login)).unwrap();
+    let image = registry.image("team/adder:1");
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("logins.json");
+    let write = |auth: &str| {
+        let auths = format!(
+            r#"{{"auths": {{"{}": {{"auth": "{auth}"}}}}}}"#,
+            registry.name()
+        );
+        std::fs::write(&config, auths).unwrap();
+    };
+    write(Registry::AUTH);
+    let offer = format!(
+        "secret:registry/.dockerconfigjson=file:{}",
+        config.display()
+    );
+    let host = Host::start(folder.path(), &["--allow-secret", &offer]);
+    let guest = host.folder.join("guest.wasm");
+    std::fs::write(&guest, guests::ECHO).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let author = Host::start(elsewhere.path(), &[]);
+    let as_author = [
+        "--registry-user",
+        Registry::USER,
+        "--registry-password",
+        Registry::PASSWORD,
+    ];
+    let push = ["push", guest.to_str().unwrap(), "--to", &image];
+    author.ok(&[&push[..], &as_author].concat());
+
+    let apply = |secrets: &str| {
+        let tool = format!(
+            "apiVersion: ringfence.dev/v1alpha1\nkind: Tool\nmetadata: {{name: adder}}\n\
+             spec: {{component: {{image: '{image}'{secrets}}}}}\n"
+        );
+        [
+            "apply".to_owned(),
+            "-f".to_owned(),
+            host.file("tool.yaml", &tool),
+        ]
+    };
+    let refused = |secrets: &str, parts: &[&str]| {
+        let apply = apply(secrets);
+        let (_, why) = host.err(&apply.each_ref().map(String::as_str));
+        assert!(!why.contains(Registry::AUTH), "{why}");
+        for part in parts {
+            assert!(why.contains(part), "{why}");
+        }
+    };
+    let named = ", imagePullSecrets: [{name: registry}]";
+    refused(
+        "",
+        &["spec.component", "without a login", "imagePullSecrets"],
+    );
+    let other = ", imagePullSecrets: [{name: other}]";
+    let option = "--allow-secret secret:default/other/.dockerconfigjson=";
+    refused(other, &["spec.component.imagePullSecrets[0]", option]);
+    write("cHVsbGVyOndyb25n");
+    refused(named, &["correct user and password"]);
+    // The file is read when it is needed, as any other.
+    write(Registry::AUTH);
+    let good = apply(named);
+    host.ok(&good.each_ref().map(String::as_str));
+    let sum = host.ok(&["call", "adder", "add", "--arg", "a=40", "--arg", "b=2"]);
+    assert!(sum.contains("42"), "{sum}");
+    // It is here now, but still not for what names no login.
+    refused("", &["without a login"]);
 }

@@ -29,7 +29,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use ringfence_api::{ArtifactSource, Digest, TenantName};
+use ringfence_api::{ArtifactSource, Digest, ImageSource, TenantName};
 use tokio::sync::Semaphore;
 
 pub use compile::{
@@ -38,10 +38,13 @@ pub use compile::{
 };
 pub use error::ArtifactError;
 use inspect::Inspection;
-use oci::{RegistryAuth, RegistrySettings};
+use oci::{PullLogin, RegistrySettings};
 use prepared::Recent;
 pub use prepared::{LOADED_COMPONENTS, Prepared};
-pub use store::{ARTIFACT_BYTES, ArtifactMeta, ImagePin, STORE_BYTES, StoreLimits, TENANT_BYTES};
+pub use store::{
+    ARTIFACT_BYTES, ArtifactMeta, ImagePin, ImageRead, READS, STORE_BYTES, StoreLimits,
+    TENANT_BYTES,
+};
 pub use upload::{UPLOAD_IDLE, UPLOADS, Upload};
 
 use crate::engine::Engine;
@@ -153,6 +156,20 @@ impl Artifacts {
     /// # Errors
     /// See [`ArtifactError`]; a refused component leaves nothing behind.
     pub async fn put(&self, tenant: &TenantName, upload: Upload) -> Result<Stored, ArtifactError> {
+        let stored = self.keep(tenant, upload).await?;
+        self.give(tenant, &stored).await?;
+        Ok(stored)
+    }
+
+    /// Notes that somebody put an artifact here for the tenant.
+    async fn give(&self, tenant: &TenantName, stored: &Stored) -> Result<(), ArtifactError> {
+        let (tenant, digest) = (tenant.clone(), stored.meta.digest);
+        self.blocking(move |inner| inner.store.give(&tenant, &digest))
+            .await?
+    }
+
+    /// As [`Self::put`], for a resource that may run it only as long as its registry lets it.
+    async fn keep(&self, tenant: &TenantName, upload: Upload) -> Result<Stored, ArtifactError> {
         let inner = &self.0;
         let _turn = inner
             .uploads
@@ -204,8 +221,9 @@ impl Artifacts {
         self.stored(tenant, &digest, new).await
     }
 
-    /// Makes sure that the tenant has what a resource names, and says which digest that is: an image
-    /// is pulled the first time and means the same digest from then on.
+    /// Makes sure that the tenant has what a resource names and may run it, and says which digest that is: an
+    /// image is pulled the first time and means the same digest from then on. `logins` are tried one after the
+    /// other.
     ///
     /// # Errors
     /// The digest is not the tenant's, or the image cannot be pulled.
@@ -213,17 +231,22 @@ impl Artifacts {
         &self,
         tenant: &TenantName,
         source: &ArtifactSource,
-        auth: Option<RegistryAuth>,
+        logins: &[PullLogin],
     ) -> Result<Digest, ArtifactError> {
         match source {
             ArtifactSource::Digest(digest) => match self.0.store.get(tenant, digest) {
                 Some(_) => Ok(*digest),
                 None => Err(ArtifactError::NotFound(*digest)),
             },
-            ArtifactSource::Image(image) => match self.0.store.pinned(tenant, image) {
-                Some(digest) => Ok(digest),
-                None => Ok(self.pull(tenant, image, auth).await?.meta.digest),
-            },
+            ArtifactSource::Image(ImageSource { image, .. }) => {
+                match self.0.store.pinned(tenant, image) {
+                    Some(digest) => {
+                        self.fetch(tenant, image, &digest, logins).await?;
+                        Ok(digest)
+                    }
+                    None => self.current(tenant, image, logins).await,
+                }
+            }
         }
     }
 

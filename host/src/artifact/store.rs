@@ -29,6 +29,8 @@ pub const ARTIFACT_BYTES: u64 = 64 << 20;
 pub const TENANT_BYTES: u64 = 8 << 30;
 /// Bytes of all artifacts of a host, compiled code included.
 pub const STORE_BYTES: u64 = 64 << 30;
+/// Repositories and Secrets by which a tenant may read one artifact, as far as they are remembered.
+pub const READS: usize = 64;
 
 /// How much may be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +66,19 @@ pub struct ImagePin {
     pub manifest: Digest,
 }
 
+/// A tenant has shown that it can read an artifact in a repository.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageRead {
+    /// Who has.
+    pub tenant: TenantName,
+    /// The repository with its registry, `registry/repository`.
+    pub repository: String,
+    /// The Secret whose login it took; none where everybody may read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+}
+
 /// What is known about an artifact without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,6 +94,13 @@ pub struct ArtifactMeta {
     /// Images that were pinned to it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub images: BTreeSet<ImagePin>,
+    /// Of the owners, those whose people put it here by an upload or a pull of their own: their resources may run
+    /// it, whatever registries say.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub given: BTreeSet<TenantName>,
+    /// Where the resources of owners were let read it, and with what.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub reads: BTreeSet<ImageRead>,
 }
 
 /// The store. All methods block on the disk.
@@ -292,6 +314,8 @@ impl Store {
             created_ms: now_ms(),
             owners: BTreeSet::from([tenant.clone()]),
             images: BTreeSet::new(),
+            given: BTreeSet::new(),
+            reads: BTreeSet::new(),
         };
         let stored = files::persist(blob, &self.blob(&digest), files::READ_ONLY)
             .and_then(|()| {
@@ -354,6 +378,62 @@ impl Store {
         }
     }
 
+    /// Notes that people of the tenant put an artifact here.
+    pub(super) fn give(&self, tenant: &TenantName, digest: &Digest) -> Result<(), ArtifactError> {
+        let mut index = self.index.lock();
+        let given = |entry: &Entry| entry.meta.given.contains(tenant);
+        if index.get(digest).is_some_and(given) {
+            return Ok(());
+        }
+        let found = self.change(&mut index, digest, |meta| {
+            meta.given.insert(tenant.clone());
+        })?;
+        found.then_some(()).ok_or(ArtifactError::NotFound(*digest))
+    }
+
+    /// Notes that a tenant may read an artifact.
+    pub(super) fn note_read(&self, read: ImageRead, digest: &Digest) -> Result<(), ArtifactError> {
+        let mut index = self.index.lock();
+        let noted = |entry: &Entry| entry.meta.reads.contains(&read);
+        if index.get(digest).is_some_and(noted) {
+            return Ok(());
+        }
+        let found = self.change(&mut index, digest, |meta| {
+            let of_tenant = |other: &&ImageRead| other.tenant == read.tenant;
+            if meta.reads.iter().filter(of_tenant).count() >= READS
+                && let Some(first) = meta.reads.iter().find(of_tenant).cloned()
+            {
+                // Whoever needs it asks the registry once more.
+                meta.reads.remove(&first);
+            }
+            meta.reads.insert(read.clone());
+        })?;
+        found.then_some(()).ok_or(ArtifactError::NotFound(*digest))
+    }
+
+    /// Whether a tenant has an artifact and has shown that it may read it in a repository: as everybody, or with a
+    /// login of one of these Secrets.
+    pub(super) fn may_run(
+        &self,
+        tenant: &TenantName,
+        digest: &Digest,
+        repository: &str,
+        secrets: &[&str],
+    ) -> bool {
+        let index = self.index.lock();
+        let Some(meta) = index.get(digest).map(|entry| &entry.meta) else {
+            return false;
+        };
+        let shows = |read: &ImageRead| {
+            let with = read.secret.as_deref();
+            read.tenant == *tenant
+                && read.repository == repository
+                && with.is_none_or(|secret| secrets.contains(&secret))
+        };
+        meta.owners.contains(tenant)
+            && (meta.given.contains(tenant) || meta.reads.iter().any(shows))
+    }
+
     /// Takes the tenant off the owners; without any, the artifact is gone (`true`).
     pub(super) fn release(
         &self,
@@ -370,6 +450,8 @@ impl Store {
                 .change(&mut index, digest, |meta| {
                     meta.owners.remove(tenant);
                     meta.images.retain(|pin| pin.tenant != *tenant);
+                    meta.given.remove(tenant);
+                    meta.reads.retain(|read| read.tenant != *tenant);
                 })
                 .map(|_| false);
         }
@@ -453,6 +535,8 @@ fn for_tenant(tenant: &TenantName, meta: &ArtifactMeta) -> ArtifactMeta {
     let mut meta = meta.clone();
     meta.owners.retain(|owner| owner == tenant);
     meta.images.retain(|pin| pin.tenant == *tenant);
+    meta.given.retain(|owner| owner == tenant);
+    meta.reads.retain(|read| read.tenant == *tenant);
     meta
 }
 

@@ -171,3 +171,67 @@ fn a_pin_moves_and_goes_with_its_tenant() {
     let store = Store::open(dir.path(), StoreLimits::default()).unwrap();
     assert_eq!(store.pinned(&tenant("a"), "r/x:1"), Some(two));
 }
+
+#[test]
+fn what_a_tenant_has_shown_counts_for_it_alone_and_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), StoreLimits::default()).unwrap();
+    let digest = put(&store, "a", b"one").unwrap();
+    store.adopt(&tenant("b"), &digest).unwrap();
+    let read = |who: &str, repository: &str, secret: Option<&str>| ImageRead {
+        tenant: tenant(who),
+        repository: repository.to_owned(),
+        secret: secret.map(ToOwned::to_owned),
+    };
+    let may = |store: &Store, who: &str, repository: &str, secrets: &[&str]| {
+        store.may_run(&tenant(who), &digest, repository, secrets)
+    };
+    assert!(!may(&store, "a", "r/x", &["s"]), "nothing was shown");
+    store
+        .note_read(read("a", "r/x", Some("s")), &digest)
+        .unwrap();
+    store.note_read(read("b", "r/y", None), &digest).unwrap();
+    for (who, repository, secrets, yes) in [
+        ("a", "r/x", &["s"][..], true),
+        ("a", "r/x", &["t", "s"], true),
+        ("a", "r/x", &["t"], false),
+        ("a", "r/x", &[], false),
+        ("a", "r/y", &["s"], false),
+        ("b", "r/x", &["s"], false),
+        ("b", "r/y", &[], true),
+        ("b", "r/y", &["s"], true),
+        ("c", "r/y", &[], false),
+    ] {
+        let found = may(&store, who, repository, secrets);
+        assert_eq!(found, yes, "{who} {repository} {secrets:?}");
+    }
+    // Others are not told.
+    let seen = store.get(&tenant("a"), &digest).unwrap();
+    assert_eq!(seen.reads, BTreeSet::from([read("a", "r/x", Some("s"))]));
+    for n in 0..=READS {
+        let one = read("a", &format!("r/{n:03}"), None);
+        store.note_read(one, &digest).unwrap();
+    }
+    assert!(may(&store, "a", &format!("r/{READS:03}"), &[]));
+    assert!(
+        may(&store, "b", "r/y", &[]),
+        "of others nothing is forgotten"
+    );
+    let reads = |store: &Store| store.get(&tenant("a"), &digest).unwrap().reads.len();
+    assert_eq!(reads(&store), READS);
+    // What somebody brought needs no showing.
+    store.give(&tenant("a"), &digest).unwrap();
+    assert!(may(&store, "a", "anything", &[]));
+    assert!(!may(&store, "b", "anything", &[]));
+    drop(store);
+    let store = Store::open(dir.path(), StoreLimits::default()).unwrap();
+    assert!(may(&store, "a", "anything", &[]));
+    assert!(may(&store, "b", "r/y", &[]));
+    store.release(&tenant("a"), &digest).unwrap();
+    store.adopt(&tenant("a"), &digest).unwrap();
+    assert!(
+        !may(&store, "a", "anything", &[]),
+        "nothing of it comes back"
+    );
+    assert_eq!(reads(&store), 0);
+}

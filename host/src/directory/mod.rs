@@ -9,6 +9,7 @@ pub mod folder;
 mod instance;
 mod listing;
 pub mod offers;
+pub(crate) mod pull;
 pub mod resolve;
 mod share;
 pub mod status;

@@ -8,22 +8,23 @@ use std::sync::{Arc, LazyLock, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use ringfence_api::{
-    AgentSpec, ArtifactSource, Digest, Grants, HeaderSpec, Kind, LimitsSpec, Metadata, ModelSpec,
-    NamedCeiling, Parameter, Pinned, Resource, RolloutSpec, SecretRef, TenantName, ToolSpec,
-    Workload, effective_grants, effective_limits, not_allowed,
+    AgentSpec, ArtifactSource, Digest, Grants, HeaderSpec, ImageSource, Kind, LimitsSpec, Metadata,
+    ModelSpec, NamedCeiling, Parameter, Pinned, Resource, RolloutSpec, SecretRef, TenantName,
+    ToolSpec, Workload, effective_grants, effective_limits, not_allowed,
 };
 use tokio::sync::Semaphore;
 
 use super::ceilings::Ceilings;
 use super::offers::Offers;
+use super::pull::{logins, missing, not_pulled};
 use super::status::Unresolved;
 use super::store::Stored;
 use super::{Instance, Model, Provider};
 use crate::artifact::inspect::{self, Inspection};
+use crate::artifact::oci::PullLogin;
 use crate::artifact::{ArtifactError, Artifacts, Upload};
 use crate::builtin::{CHAT_COMPONENT, parameter};
 use crate::egress::Egress;
-use crate::error::CallError;
 use crate::limits::{self, Limits};
 use crate::mcp_client::McpServer;
 use crate::mediation::GrantSet;
@@ -215,13 +216,13 @@ impl Resolver {
         tenant: &TenantName,
         source: &ArtifactSource,
     ) -> Result<(Digest, Arc<Inspection>), Unresolved> {
-        let digest = match source {
-            ArtifactSource::Image(image) if !image.contains('@') => {
-                let current = self.artifacts.current(tenant, image, None).await;
-                current.map_err(missing)?
-            }
+        let image = match source {
+            ArtifactSource::Image(ImageSource { image, .. }) if !image.contains('@') => image,
             source => return self.component(tenant, source, None).await,
         };
+        let logins = self.logins(tenant, source)?;
+        let current = self.artifacts.current(tenant, image, &logins).await;
+        let digest = current.map_err(|error| not_pulled(error, source, &logins))?;
         Ok((digest, self.inspection(&digest).await?))
     }
 
@@ -361,20 +362,16 @@ impl Resolver {
         source: &ArtifactSource,
         pinned: Option<Digest>,
     ) -> Result<(Digest, Arc<Inspection>), Unresolved> {
-        let digest = match (pinned, source) {
-            (Some(digest), _) if self.artifacts.get(tenant, &digest).is_some() => digest,
+        let logins = self.logins(tenant, source)?;
+        let found = match (source, pinned) {
             // The image may mean another one by now.
-            (Some(digest), ArtifactSource::Image(image)) => {
-                let fetched = self.artifacts.fetch(tenant, image, &digest, None).await;
-                fetched.map_err(missing)?;
-                digest
+            (ArtifactSource::Image(ImageSource { image, .. }), Some(digest)) => {
+                let fetched = self.artifacts.fetch(tenant, image, &digest, &logins);
+                fetched.await.map(|()| digest)
             }
-            _ => self
-                .artifacts
-                .resolve(tenant, source, None)
-                .await
-                .map_err(missing)?,
+            _ => self.artifacts.resolve(tenant, source, &logins).await,
         };
+        let digest = found.map_err(|error| not_pulled(error, source, &logins))?;
         Ok((digest, self.inspection(&digest).await?))
     }
 
@@ -400,6 +397,14 @@ impl Resolver {
         secrets
             .check(secret)
             .map_err(|error| Unresolved::new("SecretNotAllowed", field, error.to_string()))
+    }
+
+    fn logins(
+        &self,
+        tenant: &TenantName,
+        source: &ArtifactSource,
+    ) -> Result<Vec<PullLogin>, Unresolved> {
+        logins(&self.egress.secrets().of(tenant), source)
     }
 
     fn grants(&self, tenant: &TenantName, spec: Grants) -> Result<GrantSet, Unresolved> {
@@ -435,21 +440,6 @@ fn one_host(rollout: &RolloutSpec) -> Result<(), Unresolved> {
              or refuses it; remove this here",
         )),
     }
-}
-
-fn missing(error: ArtifactError) -> Unresolved {
-    let reason = match &error {
-        ArtifactError::NotFound(_) => "ArtifactMissing",
-        ArtifactError::Refused(_) => "ArtifactRefused",
-        _ => "ArtifactUnavailable",
-    };
-    tracing::warn!(error = chain(&error), "a component cannot be had");
-    let message = match CallError::from(&error) {
-        // `invalid: …` and the like are for programs.
-        CallError::NotFound(text) | CallError::Invalid(text) | CallError::Unavailable(text) => text,
-        other => other.to_string(),
-    };
-    Unresolved::new(reason, "spec.component", message)
 }
 
 /// An error and what caused it, on one line.

@@ -11,14 +11,14 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use parking_lot::Mutex;
 use ringfence_api::{
-    ArtifactSource, Instance, InstanceSpec, Kind, Metadata, NAME_LABEL, Name, Pinned, TenantName,
-    Workload,
+    Instance, InstanceSpec, Kind, Metadata, NAME_LABEL, Name, Pinned, TenantName, Workload,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::needs::Needs;
 use super::{Shared, report};
+use crate::directory::pull::UNAUTHORIZED;
 use crate::directory::status::Unresolved;
 use crate::directory::{self, Canary};
 
@@ -26,6 +26,9 @@ use crate::directory::{self, Canary};
 const PREPARING: usize = 16;
 /// An instance that could not be prepared is tried again after this long.
 const RETRY: Duration = Duration::from_secs(10);
+/// The longest wait after a registry refused a login: trying it over and over may lock it. Another Secret is tried at
+/// once.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
 /// How long an instance that was bound elsewhere is gone on with, at most.
 const MOVE: Duration = Duration::from_secs(30);
 /// How long the API server may take to say whether it still is one.
@@ -219,12 +222,15 @@ enum Prepared {
     Lacks,
     /// It is worth another try.
     Failed,
+    /// The registry lets it have nothing, which was said.
+    Refused,
 }
 
 impl Task {
     /// Prepares the instance until that has worked. Gives back what has to be followed from then on.
     async fn make(&self, mut needs: Needs) -> Option<Needs> {
         let mut told = None;
+        let mut wait = RETRY;
         loop {
             // Without a permit: one that waits for a Secret or a model keeps nobody else waiting.
             needs.wait().await;
@@ -232,8 +238,15 @@ impl Task {
             let prepared = self.prepare(&needs, &mut told).await;
             drop(permit);
             match prepared {
-                Prepared::Done => return Some(needs),
+                Prepared::Done => {
+                    needs.pulled();
+                    return Some(needs);
+                }
                 Prepared::Lacks if needs.tells() => needs.changed().await,
+                Prepared::Refused => match tokio::time::timeout(wait, needs.changed()).await {
+                    Ok(()) => wait = RETRY,
+                    Err(_) => wait = (wait * 2).min(LONGEST_RETRY),
+                },
                 Prepared::Lacks | Prepared::Failed => {
                     drop(tokio::time::timeout(RETRY, needs.changed()).await);
                 }
@@ -253,12 +266,13 @@ impl Task {
         if self.current().is_none() {
             return Prepared::Done;
         }
-        let (why, otherwise) = match &instance.spec.pinned {
-            None => match find(shared, &key.0, instance).await {
+        let (why, otherwise) = match (needs.pull_trouble(), &instance.spec.pinned) {
+            (Some(why), _) => (why, Prepared::Lacks),
+            (None, None) => match find(shared, &key.0, instance).await {
                 Ok(artifact) => return report::found(shared, instance, artifact).await.into(),
-                Err(why) => (why, Prepared::Failed),
+                Err(why) => Prepared::after(why),
             },
-            Some(pinned) => match frozen(shared, instance, pinned).await {
+            (None, Some(pinned)) => match frozen(shared, instance, pinned).await {
                 Ok(made) => match needs.trouble() {
                     None if publish(shared, running, key, instance, made) => {
                         let said = match told {
@@ -270,7 +284,7 @@ impl Task {
                     None => return Prepared::Done,
                     Some(why) => (why, Prepared::Lacks),
                 },
-                Err(why) => (why, Prepared::Failed),
+                Err(why) => Prepared::after(why),
             },
         };
         if told.as_ref() != Some(&why) {
@@ -335,6 +349,16 @@ impl Task {
     }
 }
 
+impl Prepared {
+    /// Where something failed.
+    fn after(why: Unresolved) -> (Unresolved, Self) {
+        match why.reason {
+            UNAUTHORIZED => (why, Self::Refused),
+            _ => (why, Self::Failed),
+        }
+    }
+}
+
 impl From<bool> for Prepared {
     fn from(said: bool) -> Self {
         match said {
@@ -349,11 +373,7 @@ async fn find(
     tenant: &TenantName,
     instance: &Instance,
 ) -> Result<ringfence_api::ArtifactStatus, Unresolved> {
-    let source: Option<&ArtifactSource> = match &instance.spec.workload {
-        Workload::Agent(spec) => spec.component.as_ref(),
-        Workload::Tool(spec) => spec.component.as_ref(),
-    };
-    let Some(source) = source else {
+    let Some(source) = instance.spec.workload.component() else {
         return Err(Unresolved::new(
             "NotPinned",
             "spec.pinned",

@@ -1,5 +1,5 @@
-//! What an instance needs beside its component before it can be called: its Secrets, and the models that it was
-//! granted.
+//! What an instance needs before it can be called: the Secrets that it takes to pull its component, and beside its
+//! component its Secrets and the models that it was granted.
 
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What one instance needs, followed until it is dropped.
 pub(super) struct Needs {
+    /// Until the component is here.
+    pull: Option<Held>,
     secrets: Held,
     models: HeldModels,
 }
@@ -24,10 +26,23 @@ impl Needs {
     pub(super) fn of(shared: &Shared, tenant: &TenantName, spec: &InstanceSpec) -> Self {
         let granted = spec.pinned.iter().flat_map(|pinned| &pinned.grants.models);
         let names: Vec<&Name> = granted.map(|grant| &grant.name).collect();
+        let pull = spec.pull_secrets();
+        let pull = pull.iter().map(|(one, field)| (one, field.clone()));
         Self {
+            pull: Some(shared.secrets.hold(tenant, pull.collect())),
             secrets: shared.secrets.hold(tenant, spec.secrets()),
             models: shared.models.hold(tenant, names.into_iter()),
         }
+    }
+
+    /// Why the component cannot be pulled now.
+    pub(super) fn pull_trouble(&self) -> Option<Unresolved> {
+        self.pull.as_ref().and_then(Held::trouble)
+    }
+
+    /// The component is here: what runs does not depend on what it took to pull it.
+    pub(super) fn pulled(&mut self) {
+        self.pull = None;
     }
 
     /// Whether it is nothing.
@@ -42,14 +57,17 @@ impl Needs {
 
     /// Whether all of it is followed, so that [`Self::changed`] tells of every change.
     pub(super) fn tells(&self) -> bool {
-        self.secrets.are_followed()
+        self.secrets.are_followed() && self.pull.as_ref().is_none_or(Held::are_followed)
     }
 
     /// Waits until all can be had, but not for long.
     pub(super) async fn wait(&mut self) {
         self.secrets.follow_rest();
+        if let Some(pull) = &mut self.pull {
+            pull.follow_rest();
+        }
         let there = async {
-            while self.trouble().is_some() {
+            while self.pull_trouble().is_some() || self.trouble().is_some() {
                 self.changed().await;
             }
         };
@@ -58,7 +76,14 @@ impl Needs {
 
     /// Waits until something of it is another than when this was asked last.
     pub(super) async fn changed(&mut self) {
+        let pull = async {
+            match &mut self.pull {
+                Some(pull) => pull.changed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
+            () = pull => {}
             () = self.secrets.changed() => {}
             () = self.models.changed() => {}
         }

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Secret as Object;
 use kube::api::{WatchEvent, WatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use parking_lot::Mutex;
-use ringfence_api::{SecretKey, SecretRef, TenantName};
+use ringfence_api::{DOCKER_CONFIG_KEY, DOCKER_CONFIG_TYPE, SecretKey, SecretRef, TenantName};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use zeroize::Zeroize as _;
@@ -269,8 +269,10 @@ fn set(state: &watch::Sender<State>, now: State) {
     });
 }
 
-/// The value of a key; whatever else is in the Secret is wiped.
+/// The value of a key; whatever else is in the Secret is wiped. Logins at registries have a key and a type of
+/// their own, as the kubelet wants them too.
 fn value(object: Object, key: &str) -> State {
+    let is_logins = object.type_.as_deref() == Some(DOCKER_CONFIG_TYPE);
     let mut data = object.data.unwrap_or_default();
     let found = data.remove(key);
     for ByteString(other) in data.values_mut() {
@@ -279,6 +281,10 @@ fn value(object: Object, key: &str) -> State {
     let Some(ByteString(mut bytes)) = found else {
         return Err(Absence::NoKey);
     };
+    if key == DOCKER_CONFIG_KEY && !is_logins {
+        bytes.zeroize();
+        return Err(Absence::NotLogins);
+    }
     while matches!(bytes.last(), Some(b'\r' | b'\n')) {
         bytes.pop();
     }
@@ -326,6 +332,21 @@ mod tests {
         );
         assert_eq!(value(Object::default(), "token"), Err(Absence::NoKey));
     }
+
+    #[test]
+    fn logins_at_registries_are_in_secrets_of_their_own_type() {
+        let typed = |type_: Option<&str>| Object {
+            type_: type_.map(ToOwned::to_owned),
+            ..object(DOCKER_CONFIG_KEY, b"{}")
+        };
+        let logins = value(typed(Some(DOCKER_CONFIG_TYPE)), DOCKER_CONFIG_KEY);
+        assert_eq!(logins.unwrap().expose(), "{}");
+        for other in [Some("Opaque"), None] {
+            let state = value(typed(other), DOCKER_CONFIG_KEY);
+            assert_eq!(state, Err(Absence::NotLogins));
+        }
+    }
+
     /// The API server is never asked: no task runs between the steps.
     #[tokio::test]
     async fn what_a_full_host_cannot_follow_is_followed_once_there_is_room() {

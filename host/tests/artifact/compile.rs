@@ -83,11 +83,11 @@ async fn runs() {
     assert_eq!(before.len(), 5, "{before:?}");
     let source = ArtifactSource::Digest(digest);
     assert_eq!(
-        artifacts.resolve(&other, &source, None).await.unwrap(),
+        artifacts.resolve(&other, &source, &[]).await.unwrap(),
         digest
     );
     let stranger = "c".parse().unwrap();
-    let hidden = artifacts.resolve(&stranger, &source, None).await;
+    let hidden = artifacts.resolve(&stranger, &source, &[]).await;
     assert!(matches!(hidden, Err(ArtifactError::NotFound(_))));
     for (file, mode) in [("aot", 0o700), ("blobs", 0o700), ("tmp", 0o700)] {
         let found = fixture

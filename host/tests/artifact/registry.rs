@@ -6,7 +6,7 @@ use std::process::Command;
 
 use libtest_mimic::Trial;
 use ringfence_api::{ArtifactSource, Digest};
-use ringfence_host::artifact::oci::{OciError, RegistryAuth};
+use ringfence_host::artifact::oci::{Login, OciError};
 use ringfence_host::artifact::{ArtifactError, Upload};
 use ringfence_test_cluster::{Access, Registry};
 
@@ -75,10 +75,10 @@ async fn round_trip() {
     assert_eq!(again, manifest);
 
     let receiver = Fixture::new();
-    let source = ArtifactSource::Image(image.clone());
+    let source = ArtifactSource::image(&*image);
     let resolved = receiver
         .artifacts
-        .resolve(&tenant(), &source, None)
+        .resolve(&tenant(), &source, &[])
         .await
         .unwrap();
     assert_eq!(resolved, digest);
@@ -96,7 +96,7 @@ async fn round_trip() {
     assert_eq!(
         receiver
             .artifacts
-            .resolve(&tenant(), &source, None)
+            .resolve(&tenant(), &source, &[])
             .await
             .unwrap(),
         digest
@@ -110,7 +110,7 @@ async fn round_trip() {
     assert_eq!(
         receiver
             .artifacts
-            .resolve(&tenant(), &source, None)
+            .resolve(&tenant(), &source, &[])
             .await
             .unwrap(),
         moved
@@ -147,7 +147,7 @@ async fn moved() {
     let early = Fixture::new();
     let meaning = async |host: &Fixture| {
         let tenant = tenant();
-        let current = host.artifacts.current(&tenant, &image, None);
+        let current = host.artifacts.current(&tenant, &image, &[]);
         current.await.unwrap()
     };
     assert_eq!(meaning(&early).await, first);
@@ -158,7 +158,7 @@ async fn moved() {
     let late = Fixture::new();
     let fetch = async |digest: &Digest| {
         let tenant = tenant();
-        late.artifacts.fetch(&tenant, &image, digest, None).await
+        late.artifacts.fetch(&tenant, &image, digest, &[]).await
     };
     fetch(&first).await.unwrap();
     late.artifacts.prepare(&first).await.unwrap();
@@ -176,7 +176,7 @@ async fn moved() {
     // The registry is away: what is there is there, what is not is not, and nobody says something old.
     drop(registry);
     fetch(&first).await.unwrap();
-    let away = early.artifacts.current(&tenant(), &image, None).await;
+    let away = early.artifacts.current(&tenant(), &image, &[]).await;
     assert!(
         matches!(away, Err(ArtifactError::Oci(OciError::Unreachable { .. }))),
         "{away:?}"
@@ -269,7 +269,7 @@ async fn permission() {
     let digest = stored.meta.digest;
     for auth in [
         None,
-        Some(RegistryAuth::Basic(Registry::USER.into(), "wrong".into())),
+        Some(Login::new(Registry::USER.into(), "wrong".into())),
     ] {
         let error = fixture
             .artifacts
@@ -281,12 +281,7 @@ async fn permission() {
             "{error:?}"
         );
     }
-    let auth = || {
-        Some(RegistryAuth::Basic(
-            Registry::USER.into(),
-            Registry::PASSWORD.into(),
-        ))
-    };
+    let auth = || Some(Login::new(Registry::USER.into(), Registry::PASSWORD.into()));
     fixture
         .artifacts
         .push(&tenant(), &digest, &image, auth())

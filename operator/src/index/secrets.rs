@@ -147,7 +147,7 @@ impl Index {
         }
     }
 
-    /// Takes in an instance: what is not pinned refers to nothing.
+    /// Takes in an instance: what is not pinned refers only to what it takes to pull its component.
     pub(super) fn count_secrets(
         &mut self,
         key: &InstanceKey,
@@ -155,7 +155,12 @@ impl Index {
         dirty: &mut Dirty,
     ) {
         let living = instance.filter(|i| i.metadata.deletion_timestamp.is_none());
-        let named = living.map(|instance| names(instance.spec.secrets()));
+        let named = living.map(|instance| {
+            let mut named = names(instance.spec.secrets());
+            let pull = instance.spec.pull_secrets();
+            named.extend(names(pull.iter().map(|(one, field)| (one, field.clone()))));
+            named
+        });
         let referrer = Referrer::Instance(key.name.clone());
         if self
             .secrets
@@ -193,7 +198,7 @@ impl Index {
     }
 }
 
-fn names(references: Vec<(&SecretRef, String)>) -> BTreeSet<String> {
+fn names<'a>(references: impl IntoIterator<Item = (&'a SecretRef, String)>) -> BTreeSet<String> {
     let secrets = references.into_iter().filter_map(|(one, _)| one.secret());
     secrets.map(|secret| secret.name.clone()).collect()
 }

@@ -284,9 +284,7 @@ fn a_new_revision_serves_before_the_old_one_goes() {
     let (old, new) = (Digest::of(b"1"), Digest::of(b"2"));
     world.settle(old, &ASKED);
     world.edit(|tool| {
-        tool.spec.component = Some(ArtifactSource::Image(
-            "registry.example.com/search:2".into(),
-        ));
+        tool.spec.component = Some(ArtifactSource::image("registry.example.com/search:2"));
     });
     let plan = world.plan();
     assert_eq!(

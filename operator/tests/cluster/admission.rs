@@ -20,6 +20,8 @@ fn manifest(kind: &str, spec: &str) -> String {
 
 #[tokio::test]
 async fn contradictions_are_refused_with_a_remedy() {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let many: String = (0..17).map(|n| format!("{{name: s{n}}}, ")).collect();
     for (kind, spec, expected) in [
         ("Tool", "{}", "give exactly one of component, mcp and agent"),
         (
@@ -118,6 +120,32 @@ async fn contradictions_are_refused_with_a_remedy() {
             "In and NotIn need values; Exists and DoesNotExist take none",
         ),
         ("Ceiling", "{allow: {tools: ['*a']}}", "spec.allow.tools[0]"),
+        ("Tool", "{component: {}}", "give one of digest and image"),
+        (
+            "Tool",
+            "{component: {digest: null, image: null}}",
+            "give one of digest and image",
+        ),
+        (
+            "Tool",
+            &format!("{{component: {{digest: '{digest}', imagePullSecrets: [{{name: a}}]}}}}"),
+            "imagePullSecrets has no effect without image: remove it",
+        ),
+        (
+            "Tool",
+            "{component: {image: 'r/i:1', imagePullSecrets: [{name: a}, {name: a}]}}",
+            "Duplicate value",
+        ),
+        (
+            "Tool",
+            "{component: {image: 'r/i:1', imagePullSecrets: [{name: A}]}}",
+            "spec.component.imagePullSecrets[0].name",
+        ),
+        (
+            "Tool",
+            &format!("{{component: {{image: 'r/i:1', imagePullSecrets: [{many}]}}}}"),
+            "must have at most 16 items",
+        ),
         ("Model", "{provider: {}}", "spec.provider"),
     ] {
         let said = refusal(&manifest(kind, spec)).await;

@@ -14,7 +14,7 @@ use kube::runtime::watcher::Config;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
 use ringfence_api::{
-    ArtifactSource, Capability, Digest, HOST_LEASE_LABEL, Host, Instance, Name, Workload, condition,
+    ArtifactSource, Capability, Digest, HOST_LEASE_LABEL, Host, Instance, Name, condition,
 };
 use ringfence_test_cluster::ControlPlane;
 use serde_json::json;
@@ -139,12 +139,8 @@ impl Drop for PlayedHost {
 }
 
 fn image(instance: &Instance) -> String {
-    let component = match &instance.spec.workload {
-        Workload::Agent(spec) => spec.component.clone(),
-        Workload::Tool(spec) => spec.component.clone(),
-    };
-    match component {
-        Some(ArtifactSource::Image(image)) => image,
+    match instance.spec.workload.component() {
+        Some(ArtifactSource::Image(source)) => source.image.clone(),
         _ => "component".to_owned(),
     }
 }

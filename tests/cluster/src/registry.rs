@@ -15,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// How often a port may be lost to somebody else.
 const ATTEMPTS: u32 = 5;
 /// The login below, as `htpasswd -B` writes it.
-const USERS: &str = "u:$2b$05$QwRhP3sG5pvWM/Rq8Eu2XOz9OZ3zEq/krHRm8FT88uNgWv5C5KswO\n";
+const USERS: &str = "puller:$2b$05$QwRhP3sG5pvWM/Rq8Eu2XO8tG0cgSgXEthmO674ak0vy712mz6a2i\n";
 
 /// How a registry is reached.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,9 +36,12 @@ pub struct Registry {
 
 impl Registry {
     /// The only user.
-    pub const USER: &str = "u";
-    /// What the user has to know.
-    pub const PASSWORD: &str = "p";
+    pub const USER: &str = "puller";
+    /// What the user has to know. It occurs nowhere else, so that tests can look for it.
+    pub const PASSWORD: &str = "correct-horse-battery";
+
+    /// Both, as Docker writes them into `auth`.
+    pub const AUTH: &str = "cHVsbGVyOmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ==";
 
     /// Starts it.
     ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ringfence_api::Digest;
 
 use super::transport::Session;
-use super::{OciError, REGISTRY_WALL, RegistryAuth, RegistrySettings, format};
+use super::{Login, OciError, REGISTRY_WALL, RegistrySettings, format};
 use crate::artifact::inspect::inspect;
 
 /// Why a file was not pushed.
@@ -39,7 +39,7 @@ pub enum PushFileError {
 pub async fn push_file(
     path: &Path,
     image: &str,
-    auth: Option<RegistryAuth>,
+    login: Option<Login>,
     settings: RegistrySettings,
 ) -> Result<(Digest, Digest), PushFileError> {
     let read = |error| PushFileError::Read(path.to_owned(), error);
@@ -64,7 +64,7 @@ pub async fn push_file(
         inspection.import_names(),
     )
     .map_err(|error| refused(error.to_string()))?;
-    let mut session = Session::new(&Arc::new(settings), image, auth)?;
+    let mut session = Session::new(&Arc::new(settings), image, login)?;
     tokio::time::timeout(REGISTRY_WALL, session.upload(path, &digest, &documents))
         .await
         .map_err(|_| PushFileError::Late(image.to_owned()))??;

@@ -10,17 +10,17 @@ mod config;
 mod error;
 mod file;
 mod format;
+mod login;
 mod transport;
 
 pub use config::RegistrySettings;
 pub use error::OciError;
 pub use file::{PushFileError, push_file};
 pub use oci_client::Reference;
-pub use oci_client::secrets::RegistryAuth;
 
-pub use auth::docker_config;
 pub(super) use format::{Pushed, document};
-pub(super) use transport::Session;
+pub use login::{Keyring, LOGINS, Login, PullLogin, docker_config};
+pub(super) use transport::{Manifest, Reader, Session};
 
 /// Bytes of a manifest, and of the config beside it.
 pub const MANIFEST_BYTES: u64 = 1 << 20;
@@ -32,3 +32,10 @@ pub const REDIRECTS: usize = 5;
 pub const REGISTRY_IDLE: std::time::Duration = std::time::Duration::from_secs(30);
 /// Time for one pull or push altogether.
 pub const REGISTRY_WALL: std::time::Duration = std::time::Duration::from_secs(300);
+
+pub(super) fn reference(image: &str) -> Result<Reference, OciError> {
+    image.parse().map_err(|e| OciError::Reference {
+        image: image.to_owned(),
+        reason: format!("{e}"),
+    })
+}

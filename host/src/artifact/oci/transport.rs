@@ -18,13 +18,14 @@ use ringfence_api::Digest;
 use serde::Deserialize;
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
+use zeroize::Zeroizing;
 
 use super::auth::Challenge;
 use super::config::{RegistrySettings, host_of};
 use super::format::{MANIFEST_TYPE, Wanted, check_config, wanted};
 use super::{
-    ANSWER_BYTES, MANIFEST_BYTES, OciError, Pushed, REDIRECTS, REGISTRY_IDLE, Reference,
-    RegistryAuth,
+    ANSWER_BYTES, Login, MANIFEST_BYTES, OciError, Pushed, REDIRECTS, REGISTRY_IDLE, Reference,
+    reference,
 };
 use crate::egress::explain;
 
@@ -34,8 +35,17 @@ pub(in crate::artifact) struct Session {
     settings: Arc<RegistrySettings>,
     image: Reference,
     registry: String,
-    auth: RegistryAuth,
+    login: Option<Login>,
     authorization: Option<HeaderValue>,
+}
+
+/// Bytes on their way from a registry.
+pub(in crate::artifact) type Reader = Pin<Box<dyn AsyncRead + Send>>;
+
+/// What an image means.
+pub(in crate::artifact) struct Manifest {
+    bytes: Vec<u8>,
+    pub digest: Digest,
 }
 
 /// A component that is about to be downloaded.
@@ -43,19 +53,16 @@ pub(in crate::artifact) struct Download {
     pub manifest: Digest,
     pub digest: Digest,
     pub size: u64,
-    pub reader: Pin<Box<dyn AsyncRead + Send>>,
+    pub reader: Reader,
 }
 
 impl Session {
     pub(in crate::artifact) fn new(
         settings: &Arc<RegistrySettings>,
         image: &str,
-        auth: Option<RegistryAuth>,
+        login: Option<Login>,
     ) -> Result<Self, OciError> {
-        let image: Reference = image.parse().map_err(|e| OciError::Reference {
-            image: image.to_owned(),
-            reason: format!("{e}"),
-        })?;
+        let image = reference(image)?;
         settings.allows(image.registry())?;
         let registry = image.resolve_registry().to_owned();
         // Some provider has to be there before the first client; another one is as good as ours.
@@ -80,24 +87,28 @@ impl Session {
             .trusted_by(http)
             .and_then(reqwest::ClientBuilder::build)
             .map_err(|error| unreachable(&error))?;
-        let authorization = match &auth {
-            Some(RegistryAuth::Bearer(token)) => Some(bearer(token)?),
-            _ => None,
-        };
         Ok(Self {
             http,
             settings: Arc::clone(settings),
             image,
             registry,
-            auth: auth.unwrap_or(RegistryAuth::Anonymous),
-            authorization,
+            login,
+            authorization: None,
         })
     }
 
-    /// Reads the manifest and the config, checks both, and starts the download of the component.
-    pub(in crate::artifact) async fn download(&mut self, most: u64) -> Result<Download, OciError> {
-        let (manifest, pinned) = self.manifest().await?;
-        let Wanted { config, layer } = wanted(&manifest).map_err(|reason| self.format(reason))?;
+    /// Whether the registry let us in for the sake of the login: without, everybody may do what was done.
+    pub(in crate::artifact) fn took_login(&self) -> bool {
+        self.login.is_some() && self.authorization.is_some()
+    }
+
+    /// Reads the config that the manifest names, checks both, and starts the download of the component.
+    pub(in crate::artifact) async fn download(
+        &mut self,
+        Manifest { bytes, digest }: Manifest,
+        most: u64,
+    ) -> Result<Download, OciError> {
+        let Wanted { config, layer } = wanted(&bytes).map_err(|reason| self.format(reason))?;
         if layer.1 > most {
             return Err(self.format(format!("it has {} bytes, and {most} are allowed", layer.1)));
         }
@@ -112,34 +123,49 @@ impl Session {
         let response = self.blob(&layer.0).await?;
         let stream = response.bytes_stream().map_err(io::Error::other);
         Ok(Download {
-            manifest: pinned,
+            manifest: digest,
             digest: layer.0,
             size: layer.1,
             reader: Box::pin(StreamReader::new(Box::pin(stream))),
         })
     }
 
-    /// What the image means: its manifest and its component.
-    pub(in crate::artifact) async fn meaning(&mut self) -> Result<(Digest, Digest), OciError> {
-        let (manifest, pinned) = self.manifest().await?;
-        let wanted = wanted(&manifest).map_err(|reason| self.format(reason))?;
-        Ok((pinned, wanted.layer.0))
+    /// The component that a manifest names.
+    pub(in crate::artifact) fn component_of(
+        &self,
+        manifest: &Manifest,
+    ) -> Result<Digest, OciError> {
+        let wanted = wanted(&manifest.bytes).map_err(|reason| self.format(reason))?;
+        Ok(wanted.layer.0)
+    }
+
+    /// Makes sure that whoever this is may read a component of the image's repository.
+    pub(in crate::artifact) async fn may_read(&mut self, digest: &Digest) -> Result<(), OciError> {
+        let url = self.url(&format!("blobs/{digest}"))?;
+        let response = self.send(&url, |http| http.head(url.clone())).await?;
+        // Where it would be sent from is the registry's business, and so is who gets that far.
+        if response.status().is_redirection() {
+            return Ok(());
+        }
+        self.expect(response, StatusCode::OK)
+            .await
+            .map(drop)
+            .map_err(|error| of_component(error, digest))
     }
 
     /// Starts the download of a component of the image's repository. Who reads it checks the digest.
     pub(in crate::artifact) async fn component(
         &mut self,
         digest: &Digest,
-    ) -> Result<impl AsyncRead + Send + 'static, OciError> {
-        let response = self.blob(digest).await.map_err(|error| match error {
-            OciError::NotFound(image) => OciError::NotFound(format!("{digest} of {image}")),
-            other => other,
-        })?;
+    ) -> Result<Reader, OciError> {
+        let response = self.blob(digest).await;
+        let response = response.map_err(|error| of_component(error, digest))?;
         let stream = response.bytes_stream().map_err(io::Error::other);
-        Ok(StreamReader::new(Box::pin(stream)))
+        Ok(Box::pin(StreamReader::new(Box::pin(stream))))
     }
 
-    async fn manifest(&mut self) -> Result<(Vec<u8>, Digest), OciError> {
+    /// The manifest that the image means now.
+    pub(in crate::artifact) async fn manifest(&mut self) -> Result<Manifest, OciError> {
         let name = self
             .image
             .digest()
@@ -166,7 +192,7 @@ impl Session {
         {
             return Err(self.protocol("the manifest does not have the digest that was asked for"));
         }
-        Ok((bytes, digest))
+        Ok(Manifest { bytes, digest })
     }
 
     /// A blob, from wherever the registry sends us, if that may be dialled.
@@ -291,12 +317,9 @@ impl Session {
         let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
         let mut challenges = challenges.filter_map(|h| Challenge::parse(h.to_str().ok()?));
         let authorization = match challenges.next() {
-            Some(Challenge::Basic) => match &self.auth {
-                // Not in the clear, except to this machine or where the operator said so, which is
-                // what `scheme` decided.
-                RegistryAuth::Basic(user, password) => Some(basic(user, password)?),
-                _ => None,
-            },
+            // Not in the clear, except to this machine or where the operator said so, which is what
+            // `scheme` decided.
+            Some(Challenge::Basic) => self.login.as_ref().map(basic).transpose()?,
             Some(Challenge::Bearer {
                 realm,
                 service,
@@ -339,8 +362,8 @@ impl Session {
             url.query_pairs_mut().append_pair(name, &value);
         }
         let mut request = self.http.get(url);
-        if let RegistryAuth::Basic(user, password) = &self.auth {
-            request = request.header(AUTHORIZATION, basic(user, password)?);
+        if let Some(login) = &self.login {
+            request = request.header(AUTHORIZATION, basic(login)?);
         }
         let response = self.dial(request).await?;
         if !response.status().is_success() {
@@ -417,8 +440,14 @@ impl Session {
         if found == status {
             return Ok(response);
         }
-        if found == StatusCode::NOT_FOUND {
-            return Err(OciError::NotFound(self.image.to_string()));
+        match found {
+            StatusCode::NOT_FOUND => return Err(OciError::NotFound(self.image.to_string())),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                return Err(OciError::Unauthorized {
+                    registry: self.registry.clone(),
+                });
+            }
+            _ => {}
         }
         let body = self.read(response, ANSWER_BYTES).await.unwrap_or_default();
         Err(OciError::Status {
@@ -460,6 +489,13 @@ impl Session {
     }
 }
 
+fn of_component(error: OciError, digest: &Digest) -> OciError {
+    match error {
+        OciError::NotFound(image) => OciError::NotFound(format!("{digest} of {image}")),
+        other => other,
+    }
+}
+
 enum Source<'a> {
     File(&'a Path),
     Bytes(Bytes),
@@ -493,10 +529,12 @@ fn bearer(token: &str) -> Result<HeaderValue, OciError> {
     secret(&format!("Bearer {token}"))
 }
 
-fn basic(user: &str, password: &str) -> Result<HeaderValue, OciError> {
+fn basic(login: &Login) -> Result<HeaderValue, OciError> {
     use base64::Engine as _;
-    let pair = base64::prelude::BASE64_STANDARD.encode(format!("{user}:{password}"));
-    secret(&format!("Basic {pair}"))
+    let (user, password) = login.parts();
+    let pair = Zeroizing::new(format!("{user}:{password}"));
+    let pair = Zeroizing::new(base64::prelude::BASE64_STANDARD.encode(pair.as_bytes()));
+    secret(&Zeroizing::new(format!("Basic {}", *pair)))
 }
 
 fn secret(text: &str) -> Result<HeaderValue, OciError> {

@@ -15,7 +15,7 @@ use super::problem::Failure;
 use super::schemas::{json_content, reference};
 use super::{Content, Operation, RestState};
 use crate::artifact::inspect::Inspection;
-use crate::artifact::oci::RegistryAuth;
+use crate::artifact::oci::Login;
 use crate::artifact::{ArtifactError, ArtifactMeta, Stored, Upload};
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -184,9 +184,9 @@ struct RegistryRequest {
 
 impl RegistryRequest {
     /// The caller's own credential for the registry. It is used for this request and kept nowhere.
-    fn auth(&self) -> Option<RegistryAuth> {
+    fn login(&self) -> Option<Login> {
         let password = self.password.clone()?;
-        Some(RegistryAuth::Basic(
+        Some(Login::new(
             self.username.clone().unwrap_or_default(),
             password,
         ))
@@ -200,7 +200,7 @@ async fn pull(
 ) -> Result<axum::Json<Value>, Failure> {
     let artifacts = state.host.artifacts();
     let stored = artifacts
-        .pull(&admin.tenant, &request.image, request.auth())
+        .pull(&admin.tenant, &request.image, request.login())
         .await?;
     healed(&state, &admin).await;
     Ok(axum::Json(document_for(&stored, &admin)))
@@ -215,7 +215,7 @@ async fn push(
     let digest: Digest = path.get("digest")?;
     let artifacts = state.host.artifacts();
     let manifest = artifacts
-        .push(&admin.tenant, &digest, &request.image, request.auth())
+        .push(&admin.tenant, &digest, &request.image, request.login())
         .await?;
     Ok(axum::Json(
         json!({ "image": request.image, "manifest": manifest }),

@@ -155,7 +155,7 @@ fn a_rollout_that_halts_goes_on_once_there_is_progress() {
     world.instances.retain(|i| {
         world.good.contains(&match &i.spec.workload {
             Workload::Tool(spec) => match &spec.component {
-                Some(ArtifactSource::Image(image)) => image.clone(),
+                Some(ArtifactSource::Image(source)) => source.image.clone(),
                 _ => String::new(),
             },
             Workload::Agent(_) => String::new(),

@@ -8,8 +8,8 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use ringfence_api::{
-    ArtifactSource, ArtifactStatus, CanarySpec, CanaryStep, Digest, Instance, InstanceStatus,
-    PROMOTED_ANNOTATION, Pinned, RolloutSpec, Tool, WorkloadStatus, condition,
+    ArtifactSource, ArtifactStatus, CanarySpec, CanaryStep, Digest, ImageSource, Instance,
+    InstanceStatus, PROMOTED_ANNOTATION, Pinned, RolloutSpec, Tool, WorkloadStatus, condition,
 };
 use serde_json::json;
 
@@ -76,7 +76,7 @@ impl World {
     }
 
     pub(super) fn version(&mut self, version: &str) {
-        let source = ArtifactSource::Image(image(version));
+        let source = ArtifactSource::image(image(version));
         self.edit(|tool| tool.spec.component = Some(source));
     }
 
@@ -169,7 +169,7 @@ impl World {
         let Workload::Tool(spec) = &instance.spec.workload else {
             panic!("a tool");
         };
-        let Some(ArtifactSource::Image(image)) = &spec.component else {
+        let Some(ArtifactSource::Image(ImageSource { image, .. })) = &spec.component else {
             panic!("an image");
         };
         let good = self.good.contains(image);
@@ -240,7 +240,7 @@ impl World {
                 let Workload::Tool(spec) = &instance.spec.workload else {
                     panic!("a tool");
                 };
-                let Some(ArtifactSource::Image(image)) = &spec.component else {
+                let Some(ArtifactSource::Image(ImageSource { image, .. })) = &spec.component else {
                     panic!("an image");
                 };
                 (
