@@ -41,6 +41,7 @@ mod shape;
 mod status;
 mod tool;
 pub mod validate;
+mod words;
 mod yaml;
 
 pub use agent::{Agent, AgentSpec, LoopSpec, ModelRef, Parameter};
@@ -96,3 +97,4 @@ pub use selector::{
 pub use shape::{metadata_schema, spec_schema};
 pub use status::{ModelStatus, WorkloadStatus, condition};
 pub use tool::{McpSpec, Tool, ToolSpec};
+pub use words::chain;

@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 
 #[path = "node/faults.rs"]
 mod faults;
+#[path = "node/webhooks.rs"]
+mod webhooks;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
 const SYSTEM: &str = "ringfence-system";
@@ -66,6 +68,9 @@ spec:
   model: {name: writer-model}
   grants: {tools: [{name: scribe}]}
 ";
+
+/// An operator at work.
+type Operating = JoinHandle<Result<(), ringfence_operator::error::Error>>;
 
 /// A host process.
 struct Host {
@@ -218,10 +223,7 @@ async fn host_of(cluster: &ControlPlane, agent: &str) -> String {
 }
 
 /// A control plane of its own with an operator.
-async fn operated() -> (
-    ControlPlane,
-    JoinHandle<Result<(), ringfence_operator::error::Error>>,
-) {
+async fn operated() -> (ControlPlane, Operating) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let cluster = ControlPlane::start().await.unwrap();
     cluster
@@ -245,9 +247,7 @@ async fn operated() -> (
 }
 
 /// An operator; it ends where it loses its Lease.
-async fn operate(
-    cluster: &ControlPlane,
-) -> JoinHandle<Result<(), ringfence_operator::error::Error>> {
+async fn operate(cluster: &ControlPlane) -> Operating {
     let client = cluster.client().await.unwrap();
     let settings = Settings {
         namespace: SYSTEM.to_owned(),

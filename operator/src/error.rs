@@ -61,6 +61,13 @@ impl Error {
         }
     }
 
+    /// Whether the API server did not take what was to be written, and most likely will not the next time either:
+    /// not because somebody else was faster, nor because it is too busy.
+    pub fn is_refusal(&self) -> bool {
+        let code = self.code();
+        code.is_some_and(|code| !matches!(code, 404 | 409 | 429 | 503 | 504))
+    }
+
     /// The HTTP status with which the API server refused.
     pub fn code(&self) -> Option<u16> {
         match self {

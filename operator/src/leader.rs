@@ -11,9 +11,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
+use ringfence_api::chain;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Error;
+use crate::pulse::Pulse;
 use crate::term::Term;
 
 /// How long a Lease holds after its last renewal.
@@ -32,12 +34,17 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// lost leaves time for another try.
 const SHORTEST: Duration = Duration::from_millis(250);
 
+/// What is the matter where there is no answer in time.
+const NO_ANSWER: &str =
+    "no answer: is the API server too busy, or a webhook that it asks about Leases?";
+
 /// One candidate.
 pub struct Candidate {
     api: Api<Lease>,
     name: String,
     identity: String,
     term: Term,
+    pulse: Pulse,
     /// What was seen last, and when it was first seen so.
     seen: Option<(Option<String>, Instant)>,
     /// The Lease as this candidate has written it last: renewed as it is, without looking.
@@ -53,13 +60,21 @@ enum Attempt {
 
 impl Candidate {
     /// A candidate for the Lease `name` in `namespace`. Its identity has to be its own. While it leads, `term`
-    /// says so.
-    pub fn new(client: Client, namespace: &str, name: &str, identity: &str, term: Term) -> Self {
+    /// says so; `pulse` beats whenever the Lease was written, by this candidate or another.
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: &str,
+        term: Term,
+        pulse: Pulse,
+    ) -> Self {
         Self {
             api: Api::namespaced(client, namespace),
             name: name.to_owned(),
             identity: identity.to_owned(),
             term,
+            pulse,
             seen: None,
             held: None,
         }
@@ -67,6 +82,7 @@ impl Candidate {
 
     /// Waits until this candidate leads.
     pub async fn lead(&mut self) {
+        let mut told = None;
         loop {
             let asked = Instant::now();
             match timeout(ANSWER, self.attempt(false)).await {
@@ -74,9 +90,9 @@ impl Candidate {
                     self.term.until(asked + STEP_DOWN);
                     return;
                 }
-                Ok(Ok(Attempt::Lost(_))) => {}
-                Ok(Err(error)) => tracing::debug!(%error, "the lease could not be looked at"),
-                Err(_) => tracing::debug!("the lease could not be looked at: no answer"),
+                Ok(Ok(Attempt::Lost(_))) => told = None,
+                Ok(Err(error)) => waits(&mut told, chain(&error)),
+                Err(_) => waits(&mut told, NO_ANSWER.to_owned()),
             }
             sleep(LOOK).await;
         }
@@ -115,7 +131,10 @@ impl Candidate {
                     };
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "the lease could not be renewed; it is tried again");
+                    tracing::warn!(
+                        error = chain(&error),
+                        "the lease could not be renewed; it is tried again"
+                    );
                     trouble = Some(Box::new(error));
                     RETRY
                 }
@@ -123,7 +142,8 @@ impl Candidate {
                     let waited_ms = patience.as_millis();
                     tracing::warn!(
                         waited_ms,
-                        "the lease could not be renewed: no answer; it is tried again"
+                        error = NO_ANSWER,
+                        "the lease could not be renewed; it is tried again"
                     );
                     Duration::ZERO
                 }
@@ -187,8 +207,11 @@ impl Candidate {
         let version = &lease.metadata.resource_version;
         let since = match &self.seen {
             Some((known, since)) if known == version => *since,
-            _ => {
+            known => {
                 let now = Instant::now();
+                if known.is_some() {
+                    self.pulse.beat();
+                }
                 self.seen = Some((version.clone(), now));
                 now
             }
@@ -211,6 +234,7 @@ impl Candidate {
         Ok(match conflict_is_none(made)? {
             Some(lease) => {
                 self.held = Some(lease);
+                self.pulse.beat();
                 Attempt::Held
             }
             None => Attempt::Lost(String::new()),
@@ -224,6 +248,9 @@ impl Candidate {
         let params = PostParams::default();
         let written = self.api.replace(&self.name, &params, &lease).await;
         self.held = conflict_is_none(written)?;
+        if self.held.is_some() {
+            self.pulse.beat();
+        }
         Ok(self.held.is_some())
     }
 
@@ -242,6 +269,17 @@ impl Candidate {
             lease_transitions: Some(transitions + i32::from(!ours)),
             ..LeaseSpec::default()
         }
+    }
+}
+
+/// Says why nobody can lead, once for each reason: it is tried twice a second.
+fn waits(told: &mut Option<String>, error: String) {
+    if told.as_ref() != Some(&error) {
+        tracing::warn!(
+            error,
+            "the lease can be neither read nor taken; it is tried again"
+        );
+        *told = Some(error);
     }
 }
 

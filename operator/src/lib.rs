@@ -27,6 +27,7 @@ pub mod liveness;
 pub mod metrics;
 pub mod pool;
 mod probe;
+pub mod pulse;
 pub mod queue;
 pub mod run;
 pub mod runs;

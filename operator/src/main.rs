@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use ringfence_api::chain;
 use ringfence_operator::args::{Args, Command};
 use ringfence_operator::connection::Connection;
 use ringfence_operator::pool::HostSettings;
@@ -68,7 +69,8 @@ async fn main() -> anyhow::Result<()> {
             };
             let ended = run::run(connection, settings, metrics, stop).await;
             serving.abort();
-            ended.map_err(Into::into)
+            // What the API server said is told without the rest of its answer.
+            ended.map_err(|error| anyhow::anyhow!(chain(&error)))
         }
     }
 }

@@ -13,6 +13,12 @@ pub const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// The longest wait.
 pub const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
+/// How long to wait after a failure, when so many went before.
+pub fn retry(failures: u32) -> Duration {
+    let wait = FIRST_RETRY.saturating_mul(1 << failures.min(16));
+    wait.min(LONGEST_RETRY)
+}
+
 /// Keys that wait for a worker. A key that is being worked on is not given to a second worker; where it
 /// is asked for meanwhile, it comes again.
 #[derive(Debug)]
@@ -169,11 +175,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     pub fn failed(&self, key: &K) {
         let mut state = self.state.lock();
         let failures = state.failures.entry(key.clone()).or_default();
-        let wait = FIRST_RETRY.saturating_mul(1 << (*failures).min(16));
+        let wait = retry(*failures);
         *failures += 1;
         state.working.remove(key);
         state.again.remove(key);
-        let at = Instant::now() + wait.min(LONGEST_RETRY);
+        let at = Instant::now() + wait;
         state.delayed.set(key.clone(), at, true);
         self.changed.notify_one();
     }

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::pool::HostSettings;
+use crate::pulse::Pulse;
 use crate::term::Term;
 use crate::watch;
 use crate::write::Writer;
@@ -53,13 +54,15 @@ pub async fn run(
         operator = operator.with_hosts(&settings.namespace, hosts);
     }
     let seen = watch::start(&client, &settings.namespace);
-    let mut listed = operator.listen(seen);
+    let pulse = Pulse::default();
+    let mut listed = operator.listen(seen, &pulse);
     let mut candidate = Candidate::new(
         lease,
         &settings.namespace,
         LEADER_LEASE,
         &settings.identity,
         term.clone(),
+        pulse,
     );
     tokio::pin!(stop);
     let leading = async {

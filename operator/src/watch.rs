@@ -18,7 +18,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use ringfence_api::{
     Agent, Ceiling, HOST_LEASE_LABEL, Host, HostPool, Instance, KIND_LABEL, Model, Name,
-    TenantName, Tool,
+    TenantName, Tool, chain,
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -278,21 +278,6 @@ fn broken(kind: &str, error: &watcher::Error) {
         ),
         error => tracing::warn!(%kind, error = %chain(error), "a watch broke; it starts again"),
     }
-}
-
-/// An error and what caused it, each cause once: some say their cause themselves.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let cause = inner.to_string();
-        if !text.contains(&cause) {
-            text += ": ";
-            text += &cause;
-        }
-        source = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -26,5 +26,7 @@ mod outages;
 mod pools;
 #[path = "cluster/rollouts.rs"]
 mod rollouts;
+#[path = "cluster/webhooks.rs"]
+mod webhooks;
 #[path = "cluster/workloads.rs"]
 mod workloads;

@@ -16,7 +16,7 @@ use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, SanType};
-use ringfence_api::{Name, peer};
+use ringfence_api::{Name, chain, peer};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::sync::watch;
@@ -96,7 +96,10 @@ async fn follow(shared: &Shared, authorities: watch::Sender<Authorities>) {
             Ok(Some(Event::Delete(_) | Event::Init | Event::InitDone)) => {}
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(%error, "the watch of authorities broke; it starts again");
+                tracing::warn!(
+                    error = chain(&error),
+                    "the watch of authorities broke; it starts again"
+                );
             }
         }
     }
@@ -125,13 +128,6 @@ async fn renew(shared: &Shared, mut authorities: watch::Receiver<Authorities>) {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(most);
         }
-    }
-}
-
-fn chain(error: &CertificateError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
 
@@ -166,7 +162,7 @@ async fn hold(
                 due
             }
             Err(error) => {
-                tracing::warn!(%error, "another certificate is asked for");
+                tracing::warn!(error = chain(&error), "another certificate is asked for");
                 if used {
                     return true;
                 }

@@ -11,7 +11,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use parking_lot::Mutex;
 use ringfence_api::{
-    Instance, InstanceSpec, Kind, Metadata, NAME_LABEL, Name, Pinned, TenantName, Workload,
+    Instance, InstanceSpec, Kind, Metadata, NAME_LABEL, Name, Pinned, TenantName, Workload, chain,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -113,7 +113,10 @@ pub(super) async fn follow(shared: Arc<Shared>) {
                 }
             }
             Ok(None) => return,
-            Err(error) => tracing::warn!(%error, "the watch of instances broke; it starts again"),
+            Err(error) => tracing::warn!(
+                error = chain(&error),
+                "the watch of instances broke; it starts again"
+            ),
         }
     }
 }

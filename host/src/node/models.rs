@@ -8,7 +8,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
-use ringfence_api::{Kind, Model, Name, TenantName, condition};
+use ringfence_api::{Kind, Model, Name, TenantName, chain, condition};
 
 use super::Shared;
 use super::known_models::Presence;
@@ -52,7 +52,10 @@ pub(super) async fn follow(shared: Arc<Shared>) {
                 seen = now;
             }
             Ok(None) => return,
-            Err(error) => tracing::warn!(%error, "the watch of models broke; it starts again"),
+            Err(error) => tracing::warn!(
+                error = chain(&error),
+                "the watch of models broke; it starts again"
+            ),
         }
     }
 }

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use ringfence_api::{API_VERSION, HOST_LEASE_LABEL, Host, Instance};
+use ringfence_api::{API_VERSION, HOST_LEASE_LABEL, Host, Instance, chain};
 use serde_json::json;
 
 use super::peers::advertised;
@@ -89,7 +89,9 @@ pub(super) async fn renew(shared: std::sync::Arc<Shared>) {
         ticks.tick().await;
         match tokio::time::timeout(ANSWER, renewal(&shared)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be renewed"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = chain(&error), "the lease could not be renewed")
+            }
             Err(_) => tracing::warn!("the lease could not be renewed: no answer"),
         }
     }
@@ -98,7 +100,7 @@ pub(super) async fn renew(shared: std::sync::Arc<Shared>) {
 /// Asks for its instances to be moved, and waits for that, but not for ever.
 pub(super) async fn drain(shared: &Shared) {
     if let Err(error) = spec(shared, true).await {
-        tracing::warn!(%error, "the host cannot say that it drains");
+        tracing::warn!(error = chain(&error), "the host cannot say that it drains");
         return;
     }
     let own = ListParams::default()
@@ -127,9 +129,12 @@ pub(super) async fn goodbye(shared: &Shared) {
     let hosts: Api<Host> = Api::namespaced(shared.client.clone(), &member.namespace);
     let leases: Api<Lease> = Api::namespaced(shared.client.clone(), &member.namespace);
     if let Err(error) = hosts.delete(member.name.as_str(), &params).await {
-        tracing::warn!(%error, "the Host was not removed");
+        tracing::warn!(error = chain(&error), "the Host was not removed");
     }
     if let Err(error) = leases.delete(member.name.as_str(), &params).await {
-        tracing::warn!(%error, "the lease was not removed; it runs out");
+        tracing::warn!(
+            error = chain(&error),
+            "the lease was not removed; it runs out"
+        );
     }
 }

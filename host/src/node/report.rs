@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
-use ringfence_api::{API_VERSION, ArtifactStatus, Instance, condition};
+use ringfence_api::{API_VERSION, ArtifactStatus, Instance, chain, condition};
 use serde_json::{Value, json};
 
 use super::{FIELD_MANAGER, Shared};
@@ -90,7 +90,11 @@ async fn write(shared: &Shared, instance: &Instance, artifact: Value, said: &[Va
         // It is gone: nobody needs to be told.
         Err(kube::Error::Api(status)) if status.code == 404 => true,
         Err(error) => {
-            tracing::warn!(instance = name, %error, "its status could not be written");
+            tracing::warn!(
+                instance = name,
+                error = chain(&error),
+                "its status could not be written"
+            );
             false
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use ringfence_api::{API_VERSION, Digest, Host, condition};
+use ringfence_api::{API_VERSION, Digest, Host, chain, condition};
 use serde_json::{Value, json};
 
 use super::memory::Memory;
@@ -143,7 +143,10 @@ pub(super) async fn follow(shared: Arc<Shared>, mut state: State) {
         }
         match tokio::time::timeout(EVERY, state.write(&shared)).await {
             Ok(Ok(())) => unsaid = false,
-            Ok(Err(error)) => tracing::warn!(%error, "the host's status could not be written"),
+            Ok(Err(error)) => tracing::warn!(
+                error = chain(&error),
+                "the host's status could not be written"
+            ),
             Err(_) => tracing::warn!("the host's status could not be written: no answer"),
         }
     }

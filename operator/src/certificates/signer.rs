@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
-use ringfence_api::{Host, peer};
+use ringfence_api::{Host, chain, peer};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -22,7 +22,6 @@ use super::{AuthorityError, Settings};
 use crate::error::Error;
 use crate::host_account;
 use crate::metrics::Verb;
-use crate::watch::chain;
 use crate::write::{FIELD_MANAGER, Writer};
 
 /// What did not work is tried again after this long.

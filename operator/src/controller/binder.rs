@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::Resource as _;
 use kube::runtime::events::EventType;
-use ringfence_api::{Instance, Name, condition};
+use ringfence_api::{Instance, Name, chain, condition};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -20,8 +20,8 @@ use crate::condition::{Verdict, find};
 use crate::error::Error;
 use crate::index::{self, Change, Index};
 use crate::key::InstanceKey;
+use crate::queue::retry;
 use crate::scheduler::{Decision, InstanceState, Pace};
-use crate::watch::chain;
 
 /// Bindings that are written at the same time.
 const WRITES: usize = 64;
@@ -41,6 +41,7 @@ enum Step {
 pub(super) async fn run(operator: Operator) {
     let mut binder = Binder {
         tried: HashMap::new(),
+        failed: HashMap::new(),
         paces: BTreeMap::new(),
         moved: HashMap::new(),
     };
@@ -51,9 +52,13 @@ pub(super) async fn run(operator: Operator) {
             operator.metrics.unplaced(index.unplaced.len());
             (steps, binder.stale(&index))
         };
-        futures::stream::iter(steps)
-            .for_each_concurrent(WRITES, |(key, step)| follow(&operator, key, step))
-            .await;
+        let mut followed = futures::stream::iter(steps)
+            .map(|(key, step)| follow(&operator, key, step))
+            .buffer_unordered(WRITES);
+        while let Some((key, done)) = followed.next().await {
+            binder.followed(key, done);
+        }
+        drop(followed);
         // Nobody runs sooner for it, so it comes last.
         futures::stream::iter(stale)
             .for_each_concurrent(WRITES, |key| withdraw(&operator, key))
@@ -69,6 +74,8 @@ pub(super) async fn run(operator: Operator) {
 struct Binder {
     /// Instances that fitted nowhere, and when they were looked at.
     tried: HashMap<InstanceKey, Instant>,
+    /// Instances for which something could not be written: how often, and when it is tried again.
+    failed: HashMap<InstanceKey, (u32, Instant)>,
     /// How fast each pool's lost instances are moved.
     paces: BTreeMap<Name, Pace>,
     /// Instances that were ready on another host than theirs, and when that is taken back.
@@ -80,10 +87,11 @@ impl Binder {
     fn decide(&mut self, index: &mut Index) -> Vec<(InstanceKey, Step)> {
         let now = Instant::now();
         self.tried.retain(|_, at| now.duration_since(*at) < STUCK);
+        self.failed.retain(|key, _| index.instance(key).is_some());
         let mut waiting: Vec<(InstanceKey, InstanceState)> = Vec::new();
         let displaced = self.displaced(index, now);
         for key in index.unplaced.iter().chain(&displaced) {
-            if !self.tried.contains_key(key) {
+            if !self.tried.contains_key(key) && !self.is_put_off(key, now) {
                 waiting.extend(index.to_place(key).map(|state| (key.clone(), state)));
             }
         }
@@ -134,7 +142,8 @@ impl Binder {
     /// Instances to move now.
     fn displaced(&mut self, index: &Index, now: Instant) -> Vec<InstanceKey> {
         let mut by_pool: BTreeMap<Name, Vec<InstanceKey>> = BTreeMap::new();
-        for (host, key) in index.displaced() {
+        let displaced = index.displaced().into_iter();
+        for (host, key) in displaced.filter(|(_, key)| !self.is_put_off(key, now)) {
             if let Some(view) = index.host(&host) {
                 by_pool
                     .entry(view.host.spec.pool.clone())
@@ -176,26 +185,53 @@ impl Binder {
         stale
     }
 
+    /// Takes down whether a step could be followed. One that could not is put off, longer each time.
+    fn followed(&mut self, key: InstanceKey, done: bool) {
+        if done {
+            self.failed.remove(&key);
+            return;
+        }
+        let (failures, again) = self.failed.entry(key).or_insert((0, Instant::now()));
+        *again = Instant::now() + retry(*failures);
+        *failures += 1;
+    }
+
+    fn is_put_off(&self, key: &InstanceKey, now: Instant) -> bool {
+        self.failed.get(key).is_some_and(|(_, again)| now < *again)
+    }
+
     /// When to look again if nothing changes.
     fn again(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let put_off = self.failed.values().map(|(_, again)| *again);
+        let put_off = put_off.filter(|again| now < *again).min();
         let stuck = self.tried.values().min().map(|at| *at + STUCK);
         let paced = (!self.paces.is_empty()).then(|| Instant::now() + Pace::AGAIN);
         let stale = self.moved.values().min().copied();
-        stuck.into_iter().chain(paced).chain(stale).min()
+        stuck
+            .into_iter()
+            .chain(paced)
+            .chain(stale)
+            .chain(put_off)
+            .min()
     }
 }
 
-async fn follow(operator: &Operator, key: InstanceKey, step: Step) {
+/// Follows a step. Whether that was possible.
+async fn follow(operator: &Operator, key: InstanceKey, step: Step) -> (InstanceKey, bool) {
     let instance = operator.index.lock().instance(&key).cloned();
-    let Some(instance) = instance else { return };
+    let Some(instance) = instance else {
+        return (key, true);
+    };
     let done = match step {
         Step::Bind(host) => bind(operator, &key, &instance, &host).await,
         Step::Preempt(host, victims) => preempt(operator, &key, &host, &victims).await,
         Step::Stay(verdict) => say(operator, &key, &instance, verdict).await,
     };
-    if let Err(error) = done {
-        tracing::warn!(instance = %key, error = %chain(&error), "not placed; it is tried again");
+    if let Err(error) = &done {
+        tracing::warn!(instance = %key, error = %chain(error), "not placed; it is tried again");
     }
+    (key, done.is_ok())
 }
 
 async fn bind(
@@ -216,12 +252,10 @@ async fn bind(
         }
         Err(error) => {
             put_back(operator, key);
-            if error.code() == Some(404) {
-                return Ok(());
+            match error.code() {
+                Some(404) => Ok(()),
+                _ => Err(error),
             }
-            tokio::time::sleep(crate::queue::FIRST_RETRY).await;
-            operator.placing.notify_one();
-            Err(error)
         }
     }
 }

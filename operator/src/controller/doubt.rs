@@ -7,13 +7,14 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::ListParams;
+use ringfence_api::chain;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::Operator;
 use crate::liveness::{Life, Suspect};
 use crate::probe;
-use crate::watch::{self, chain};
+use crate::watch;
 
 /// Leases that are asked for at the same time.
 const ASKED: usize = 16;

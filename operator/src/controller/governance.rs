@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use ringfence_api::{
     Ceiling, CeilingStatus, Host, HostPool, HostPoolStatus, HostStatus, Model, ModelStatus, Name,
-    NamedCeiling, Resource, TenantName, condition,
+    NamedCeiling, Resource, TenantName, chain, condition,
 };
 use serde_json::json;
 
@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::index::Change;
 use crate::invalid::invalid;
 use crate::liveness::Life;
-use crate::watch::chain;
 
 /// The reasons of a host that is lost.
 const SILENT: &str = "LeaseExpired";

@@ -17,9 +17,10 @@ use crate::watch::{Seen, WATCHES};
 pub(super) async fn run(
     operator: Operator,
     mut seen: mpsc::Receiver<Seen>,
+    mut pulse: watch::Receiver<Instant>,
     listed: watch::Sender<bool>,
 ) {
-    let mut liveness = Liveness::default();
+    let mut liveness = Liveness::new(Instant::now());
     let mut doubts: JoinSet<Option<Settled>> = JoinSet::new();
     let permits = doubt::permits();
     let mut lists = 0;
@@ -30,6 +31,10 @@ pub(super) async fn run(
                 Some(told) => told,
                 None => return,
             },
+            Ok(()) = pulse.changed() => {
+                liveness.heard(*pulse.borrow_and_update());
+                continue;
+            }
             () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {
                 let now = Instant::now();
                 for suspect in liveness.overdue(now) {

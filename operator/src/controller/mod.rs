@@ -24,6 +24,7 @@ use crate::index::{Change, Dirty, Index};
 use crate::key::WorkloadId;
 use crate::metrics::Metrics;
 use crate::pool::HostSettings;
+use crate::pulse::Pulse;
 use crate::queue::Queue;
 use crate::runs::Book;
 use crate::watch::Seen;
@@ -52,6 +53,7 @@ pub struct Operator {
     index: Arc<Mutex<Index>>,
     workloads: Arc<Queue<WorkloadId>>,
     moving: Arc<Mutex<workloads::Moving>>,
+    refused: Arc<Mutex<workloads::Refused>>,
     governed: Arc<Queue<Governed>>,
     /// Tenants whose hosts may need to read other Secrets.
     secrets: Arc<Queue<TenantName>>,
@@ -80,6 +82,7 @@ impl Operator {
             index: Arc::default(),
             workloads: Arc::default(),
             moving: Arc::default(),
+            refused: Arc::default(),
             governed: Arc::default(),
             secrets: Arc::default(),
             namespace: namespace.into(),
@@ -102,10 +105,10 @@ impl Operator {
     }
 
     /// Takes in what the watches tell, for ever. The value becomes true once everything that was there
-    /// at the start is known.
-    pub fn listen(&self, seen: mpsc::Receiver<Seen>) -> watch::Receiver<bool> {
+    /// at the start is known. Leases of hosts run out while `pulse` says that they could be renewed.
+    pub fn listen(&self, seen: mpsc::Receiver<Seen>, pulse: &Pulse) -> watch::Receiver<bool> {
         let (sender, listed) = watch::channel(false);
-        tokio::spawn(intake::run(self.clone(), seen, sender));
+        tokio::spawn(intake::run(self.clone(), seen, pulse.listen(), sender));
         tokio::spawn(runs::follow(self.clone(), self.client.clone()));
         listed
     }

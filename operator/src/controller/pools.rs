@@ -12,7 +12,7 @@ use kube::core::DynamicObject;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use parking_lot::Mutex;
-use ringfence_api::{HostPool, Name, POOL_LABEL, condition};
+use ringfence_api::{HostPool, Name, POOL_LABEL, chain, condition};
 
 use super::{Governed, Operator};
 use crate::condition::Verdict;
@@ -20,7 +20,6 @@ use crate::error::Error;
 use crate::index::newer;
 use crate::pool::{self, HostSettings, Live, Part};
 use crate::queue::Queue;
-use crate::watch::chain;
 
 /// What there is of each pool, and which are to be looked at.
 pub(super) struct Pools {

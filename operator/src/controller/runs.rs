@@ -13,7 +13,7 @@ use kube::runtime::events::EventType;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
-use ringfence_api::{API_VERSION, Name, RUN_MESSAGE_BYTES, Run, RunPhase, condition, head};
+use ringfence_api::{API_VERSION, Name, RUN_MESSAGE_BYTES, Run, RunPhase, chain, condition, head};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -24,7 +24,6 @@ use crate::index::Index;
 use crate::key::WorkloadId;
 use crate::metrics::Verb;
 use crate::runs::{Candidates, Ending, RunKey, Step, Targets, book};
-use crate::watch::chain;
 use crate::workload::is_ready;
 use crate::write::FIELD_MANAGER;
 

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use ringfence_api::TenantName;
+use ringfence_api::{TenantName, chain};
 
 use super::Operator;
 use crate::error::Error;
 use crate::index::{Change, SecretAccess};
 use crate::secret_access::{NAME, Todo, plan};
-use crate::watch::chain;
 
 pub(super) async fn run(operator: Operator) {
     loop {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::runtime::events::EventType;
 use kube::{Resource as _, ResourceExt as _};
-use ringfence_api::{Agent, Instance, Tool, WorkloadStatus, condition};
+use ringfence_api::{Agent, Instance, Tool, WorkloadStatus, chain, condition, head};
 use tokio::time::Instant;
 
 use super::{MOVING, Operator};
@@ -15,11 +15,16 @@ use crate::condition::find;
 use crate::error::Error;
 use crate::index::{self, Change};
 use crate::key::{InstanceKey, WorkloadId};
-use crate::watch::chain;
 use crate::workload::{Object, Plan, View, plan};
 
 /// Agents and tools whose instances move, and when their status tells so.
 pub(super) type Moving = HashMap<WorkloadId, Instant>;
+
+/// Agents and tools of whose plans the API server did not take everything, and why.
+pub(super) type Refused = HashMap<WorkloadId, String>;
+
+/// The longest reason that is told.
+const REFUSED_BYTES: usize = 1_024;
 
 pub(super) async fn run(operator: Operator) {
     loop {
@@ -38,9 +43,45 @@ pub(super) async fn run(operator: Operator) {
 async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
     let Some((object, instances, plan)) = planned(operator, id) else {
         operator.moving.lock().remove(id);
+        operator.refused.lock().remove(id);
         return Ok(());
     };
     operator.metrics.planned();
+    if let Err(error) = follow(operator, id, &instances, &plan).await {
+        if error.is_refusal() {
+            say_refused(operator, id, &error).await;
+        }
+        return Err(error);
+    }
+    if operator.refused.lock().remove(id).is_some() {
+        // The status of this plan still tells that it was refused.
+        operator.workloads.add(id.clone());
+        return Ok(());
+    }
+    if let Some(until) = moving(operator, id, &object, &plan) {
+        operator.workloads.later(id.clone(), until);
+        return Ok(());
+    }
+    write_status(operator, id, &object, &plan).await?;
+    if let Some(at) = plan.again {
+        let wait = at
+            .duration_since(Timestamp::now())
+            .max(SignedDuration::ZERO);
+        // Past the end of time nothing has to be looked at.
+        if let Ok(wait) = Duration::try_from(wait) {
+            operator.workloads.later(id.clone(), Instant::now() + wait);
+        }
+    }
+    Ok(())
+}
+
+/// Does everything that a plan says, but for its status.
+async fn follow(
+    operator: &Operator,
+    id: &WorkloadId,
+    instances: &[Arc<Instance>],
+    plan: &Plan,
+) -> Result<(), Error> {
     let writer = &operator.writer;
     let seen = |name: &String| {
         let mut all = instances.iter();
@@ -75,22 +116,19 @@ async fn reconcile(operator: &Operator, id: &WorkloadId) -> Result<(), Error> {
         }
     }
     // The status may call a revision the last good one only where the history has it.
-    record(operator, id, &plan).await?;
-    if let Some(until) = moving(operator, id, &object, &plan) {
-        operator.workloads.later(id.clone(), until);
-        return Ok(());
+    record(operator, id, plan).await
+}
+
+/// Tells people that the API server did not take what was planned, and why: it may be for them to mend.
+async fn say_refused(operator: &Operator, id: &WorkloadId, error: &Error) {
+    let why = head(chain(error), REFUSED_BYTES);
+    operator.refused.lock().insert(id.clone(), why);
+    let Some((object, _, plan)) = planned(operator, id) else {
+        return;
+    };
+    if let Err(error) = write_status(operator, id, &object, &plan).await {
+        tracing::warn!(workload = %id, error = %chain(&error), "its status cannot tell of it");
     }
-    write_status(operator, id, &object, &plan).await?;
-    if let Some(at) = plan.again {
-        let wait = at
-            .duration_since(Timestamp::now())
-            .max(SignedDuration::ZERO);
-        // Past the end of time nothing has to be looked at.
-        if let Ok(wait) = Duration::try_from(wait) {
-            operator.workloads.later(id.clone(), Instant::now() + wait);
-        }
-    }
-    Ok(())
 }
 
 /// Until when the status stays as it is, because what was ready only moves.
@@ -147,11 +185,13 @@ fn planned(operator: &Operator, id: &WorkloadId) -> Option<(Object, Vec<Arc<Inst
     let history = index.history_of(id);
     let ceilings = index.ceilings_of(&id.tenant);
     drop(index);
+    let refused = operator.refused.lock().get(id).cloned();
     let view = View {
         object: &object,
         ceilings: &ceilings,
         instances: &instances,
         history: &history,
+        refused: refused.as_deref(),
     };
     let plan = plan(&view, Timestamp::now());
     Some((object, instances, plan))

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::known::{Known, removal};
 use super::queue::Waiting;
 use super::{
-    Candidates, Ending, GRACE, RETRY, RUNS_PER_HOST, RunKey, STEPS, Step, TELL_AFTER,
+    Candidates, Ending, GRACE, RUNS_PER_HOST, RunKey, STEPS, Step, TELL_AFTER,
     TENANT_RUNS_PER_HOST, Targets,
 };
 use crate::condition::{Verdict, find};
@@ -140,15 +140,15 @@ impl Book {
         self.load.values().map(HashSet::len).sum()
     }
 
-    /// A write was not made: it is decided anew, a little later.
+    /// A write was not made: it is decided anew, later each time, or once the run is seen to have changed.
     pub fn failed(&mut self, key: &RunKey, now: Instant) {
-        self.done(key);
-        let Some(known) = self.runs.get(key) else {
+        let Some(known) = self.runs.get_mut(key) else {
             return;
         };
-        let at = known.holds().cloned();
-        self.count(key, at);
-        self.set_timer(key, Some(now + RETRY));
+        known.busy = false;
+        let (host, again) = (known.holds().cloned(), known.failed(now));
+        self.count(key, host);
+        self.set_timer(key, Some(again));
     }
 
     /// A write was answered.
@@ -201,6 +201,10 @@ impl Book {
     ) -> Option<Step> {
         let known = self.runs.get(key)?;
         if known.busy || known.deleting {
+            return None;
+        }
+        if let Some(at) = known.put_off.filter(|at| now < *at) {
+            self.set_timer(key, Some(at));
             return None;
         }
         if known.phase.is_final() {

@@ -7,6 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use ringfence_api::{Name, Run, RunPhase, TenantName};
 use tokio::time::Instant;
 
+use super::{LONGEST_RETRY, RETRY};
 use crate::key::{WorkloadId, WorkloadKind};
 
 /// A run.
@@ -31,6 +32,9 @@ pub struct Known {
     pub(super) deadline: Instant,
     /// A write is on its way.
     pub(super) busy: bool,
+    /// Writes that failed since it was seen to change, and when the next may be tried.
+    pub(super) failures: u32,
+    pub(super) put_off: Option<Instant>,
     /// It stands in the queue of its target.
     pub(super) queued: bool,
     pub(super) timer: Option<Instant>,
@@ -73,6 +77,8 @@ impl Known {
             seen: now,
             deadline: now + timeout.saturating_sub(age),
             busy: false,
+            failures: 0,
+            put_off: None,
             queued: false,
             timer: None,
             counted: None,
@@ -85,6 +91,8 @@ impl Known {
     pub(super) fn update(&mut self, run: &Run) {
         let metadata = &run.metadata;
         self.uid = metadata.uid.clone().unwrap_or_default();
+        // What failed may have failed because it was another.
+        (self.failures, self.put_off) = (0, None);
         self.version = metadata.resource_version.clone().unwrap_or_default();
         self.generation = metadata.generation;
         self.deleting = metadata.deletion_timestamp.is_some();
@@ -114,6 +122,15 @@ impl Known {
     /// Whether it is there to be bound.
     pub(super) fn waits(&self) -> bool {
         !self.phase.is_final() && self.host.is_none() && !self.deleting && !self.cancel
+    }
+
+    /// Takes down that a write failed. When the next may be tried.
+    pub(super) fn failed(&mut self, now: Instant) -> Instant {
+        let wait = RETRY.saturating_mul(1 << self.failures.min(16));
+        self.failures += 1;
+        let at = now + wait.min(LONGEST_RETRY);
+        self.put_off = Some(at);
+        at
     }
 
     /// Whether it takes room on a host.

@@ -32,8 +32,10 @@ pub const TENANT_RUNS_PER_HOST: usize = 48;
 pub const TELL_AFTER: Duration = Duration::from_secs(1);
 /// How long after its time a bound run may stay without an end before the operator gives it one.
 pub const GRACE: Duration = Duration::from_secs(30);
-/// A write that failed is tried again after this long.
+/// A write that failed is tried again after this long; it doubles with each further failure.
 pub const RETRY: Duration = Duration::from_millis(500);
+/// The longest wait.
+pub const LONGEST_RETRY: Duration = Duration::from_secs(10);
 /// Steps that are decided in one go; the others come in the next.
 pub const STEPS: usize = 1_024;
 

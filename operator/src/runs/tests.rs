@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{
-    Book, Candidates, Ending, GRACE, RETRY, RUNS_PER_HOST, RunKey, Step, TELL_AFTER,
+    Book, Candidates, Ending, GRACE, LONGEST_RETRY, RETRY, RUNS_PER_HOST, RunKey, Step, TELL_AFTER,
     TENANT_RUNS_PER_HOST, Targets,
 };
 use crate::key::WorkloadId;
@@ -191,12 +191,29 @@ async fn nothing_is_decided_twice_while_a_write_is_on_its_way() {
     assert_eq!(world.book.decide(&world.cluster, at).len(), 1);
     world.book.hosts_changed();
     assert_eq!(world.book.decide(&world.cluster, at), []);
-    // The write failed: it is decided anew, later.
+    // The write failed: it is decided anew, later, whatever happens meanwhile.
     let key = RunKey::of(&world.object("r1")).unwrap();
-    world.book.failed(&key, at);
-    assert_eq!(world.book.bound(), 0);
-    assert_eq!(world.book.decide(&world.cluster, at + RETRY).len(), 1);
-    assert_eq!(world.book.bound(), 1);
+    let mut now = at;
+    for wait in [RETRY, RETRY * 2, RETRY * 4] {
+        world.book.failed(&key, now);
+        assert_eq!(world.book.bound(), 0);
+        world.book.target_changed(&target("a"));
+        assert_eq!(world.book.decide(&world.cluster, now), []);
+        assert_eq!(world.book.next(), Some(now + wait));
+        now += wait;
+        assert_eq!(world.book.decide(&world.cluster, now).len(), 1);
+        assert_eq!(world.book.bound(), 1);
+    }
+    for _ in 0..20 {
+        world.book.failed(&key, now);
+        now = world.book.next().unwrap();
+        assert_eq!(world.book.decide(&world.cluster, now).len(), 1);
+    }
+    world.book.failed(&key, now);
+    assert_eq!(world.book.next(), Some(now + LONGEST_RETRY));
+    // It was refused because it is another by now: with that it is tried at once.
+    world.told("r1", &json!({"phase": "Pending"}), now - at);
+    assert_eq!(world.book.decide(&world.cluster, now).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -214,4 +214,6 @@ pub struct View<'a> {
     pub instances: &'a [Arc<Instance>],
     /// Its history.
     pub history: &'a [Arc<ControllerRevision>],
+    /// What the API server did not take of what was planned last.
+    pub refused: Option<&'a str>,
 }

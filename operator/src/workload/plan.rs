@@ -319,7 +319,11 @@ impl<'a> Planner<'a> {
             phase: next.phase,
             rollout: next.status.as_ref(),
             weight: next.weight,
-            made: &self.plan.create,
+            made: match self.view.refused {
+                None => &self.plan.create,
+                // It was not made, or not all of it.
+                Some(_) => &[],
+            },
             kept: &self.kept,
             available: self.kept.iter().filter(|i| self.is_available(i)).count(),
             now: self.now,

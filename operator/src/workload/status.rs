@@ -22,6 +22,9 @@ pub(super) const READY: &str = "Ready";
 /// Reason of `Ready` where something cannot be called yet and nothing is the matter with it.
 pub(super) const PREPARING: &str = "Preparing";
 
+/// Reason where the API server did not take what was to be written.
+pub(super) const REFUSED: &str = "WriteRefused";
+
 /// What there is once a plan was followed.
 pub(super) struct Outcome<'a> {
     pub(super) view: &'a View<'a>,
@@ -143,6 +146,9 @@ impl Outcome<'_> {
 fn progressing(outcome: &Outcome<'_>, newest: &Target<'_>) -> Verdict {
     let revision = &newest.revision;
     let object = outcome.view.object;
+    if let (Some(why), Phase::Takeover | Phase::Canary) = (outcome.view.refused, outcome.phase) {
+        return Verdict::no(condition::PROGRESSING, REFUSED, why);
+    }
     let yes = |reason, message| Verdict::yes(condition::PROGRESSING, reason, message);
     let no = |reason, message| Verdict::no(condition::PROGRESSING, reason, message);
     let Some(rollout) = outcome.rollout else {
@@ -211,8 +217,10 @@ pub(super) fn ready_of(newest: &Target<'_>, replicas: u32) -> (usize, u32) {
 /// is most likely the matter with all.
 pub(super) fn trouble_of(newest: &Target<'_>) -> Option<(Cow<'static, str>, String)> {
     let all = newest.view.instances.iter();
-    all.filter(|i| is_living(i) && newest.has(i) && !is_ready(i))
-        .find_map(|i| trouble(i))
+    let mut stuck = all.filter(|i| is_living(i) && newest.has(i) && !is_ready(i));
+    let refused = newest.view.refused;
+    let refused = refused.map(|why| (REFUSED.into(), why.to_owned()));
+    stuck.find_map(|i| trouble(i)).or(refused)
 }
 
 fn ready(outcome: &Outcome<'_>, newest: &Target<'_>) -> Verdict {

@@ -32,7 +32,7 @@ spec:
 /// Writes that a clean run makes at least; with fewer the test would not test much.
 const WRITES: usize = 8;
 
-async fn apply(cluster: &ControlPlane, namespace: &str) {
+pub(crate) async fn apply(cluster: &ControlPlane, namespace: &str) {
     cluster
         .kubectl(&["create", "namespace", namespace])
         .await
@@ -70,7 +70,7 @@ fn essence(object: &Value) -> Value {
 }
 
 /// Whether everything is ready; and stays as it is, for there is nothing left to be written.
-async fn settled(cluster: &ControlPlane, namespace: &str) -> Value {
+pub(crate) async fn settled(cluster: &ControlPlane, namespace: &str) -> Value {
     eventually(&format!("{namespace} is as it should be"), async || {
         let all = get(cluster, "models,agents,tools,instances", namespace).await?;
         let items = all["items"].as_array()?;

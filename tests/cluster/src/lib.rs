@@ -32,6 +32,7 @@ mod process;
 mod programs;
 mod registry;
 mod tar;
+mod webhook;
 
 pub use chart::chart;
 pub use control_plane::{ControlPlane, Settings, shared};
@@ -41,3 +42,4 @@ pub use network::Subnet;
 pub use node::{Node, import_tar};
 pub use programs::{VERSION, cache_folder};
 pub use registry::{Access, Registry};
+pub use webhook::{Opinion, Webhook};

@@ -24,7 +24,7 @@ use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, ResourceExt as _};
 use parking_lot::Mutex;
-use ringfence_api::{Run, RunPhase, TenantName};
+use ringfence_api::{Run, RunPhase, TenantName, chain};
 use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -176,7 +176,10 @@ pub(super) async fn follow(runs: Arc<Runs>) {
                 }
             }
             Ok(None) => return,
-            Err(error) => tracing::warn!(%error, "the watch of runs broke; it starts again"),
+            Err(error) => tracing::warn!(
+                error = chain(&error),
+                "the watch of runs broke; it starts again"
+            ),
         }
     }
 }

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use ringfence_api::{Name, Run, RunPhase, condition};
+use ringfence_api::{Name, Run, RunPhase, chain, condition};
 use serde_json::{Value, json};
 
 use super::{Ticket, Why};
@@ -142,7 +142,11 @@ async fn write(shared: &Shared, ticket: &Ticket, status: &Value) -> Written {
             read(&api, ticket, &shared.membership.name).await
         }
         Ok(Err(error)) => {
-            tracing::warn!(run = ticket.name, %error, "its status could not be written");
+            tracing::warn!(
+                run = ticket.name,
+                error = chain(&error),
+                "its status could not be written"
+            );
             Written::Failed
         }
         Err(_) => {
