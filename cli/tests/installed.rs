@@ -14,3 +14,5 @@ mod lifecycle;
 mod load;
 #[path = "installed/readme.rs"]
 mod readme;
+#[path = "installed/registry.rs"]
+mod registry;

@@ -90,6 +90,7 @@ fn a_login_is_taken_from_where_docker_keeps_it() {
     let both = Access {
         tls: true,
         login: true,
+        ..Access::default()
     };
     let registry = runtime.block_on(Registry::start(both)).unwrap();
     let image = registry.image("team/adder:1");

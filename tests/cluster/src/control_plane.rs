@@ -92,6 +92,11 @@ impl ControlPlane {
         Self::start_with(Settings::default()).await
     }
 
+    /// The address of this machine that the API server has: where there is a node, its Pods reach this machine there.
+    pub fn address(&self) -> IpAddr {
+        self.settings.address
+    }
+
     /// Starts one with other settings.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! Debian's `docker-registry`: a real registry for images, with TLS and a login where a test wants them.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -24,9 +24,11 @@ pub struct Access {
     pub tls: bool,
     /// Only with [`Registry::USER`] and [`Registry::PASSWORD`].
     pub login: bool,
+    /// The address of this machine that it has; the loopback where absent.
+    pub address: Option<IpAddr>,
 }
 
-/// A registry on a free port of the loopback. It ends when this is dropped.
+/// A registry on a free port of this machine. It ends when this is dropped.
 pub struct Registry {
     name: String,
     authority: Option<PathBuf>,
@@ -54,12 +56,12 @@ impl Registry {
             .find(|file| file.is_file())
             .ok_or(Error::NoProgram { program: PROGRAM })?;
         let folder = Folder::new()?;
+        let address = access.address.unwrap_or(Ipv4Addr::LOCALHOST.into());
         let mut http = String::new();
         let mut authority = None;
         if access.tls {
             let signer = Authority::new("registry")?;
-            let server =
-                signer.server("registry", &[Ipv4Addr::LOCALHOST.into()], &["localhost"])?;
+            let server = signer.server("registry", &[address], &["localhost"])?;
             let certificate = folder.write("server.crt", &server.certificate)?;
             let key = folder.write("server.key", &server.key)?;
             http = format!(
@@ -79,8 +81,7 @@ impl Registry {
         }
         let mut attempt = 1;
         loop {
-            let port = free_port(Ipv4Addr::LOCALHOST.into())?;
-            let name = format!("{}:{port}", Ipv4Addr::LOCALHOST);
+            let name = SocketAddr::new(address, free_port(address)?).to_string();
             let config = format!(
                 "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
                  http: {{addr: '{name}'{http}}}\n{further}",
@@ -130,7 +131,7 @@ impl Registry {
             .await
     }
 
-    /// Its name in references to images, `127.0.0.1:PORT`.
+    /// Its name in references to images, `ADDRESS:PORT`.
     pub fn name(&self) -> &str {
         &self.name
     }
