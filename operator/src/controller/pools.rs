@@ -85,14 +85,6 @@ impl Pools {
         Some(pool)
     }
 
-    /// What there was of an object that is to be applied.
-    fn seen(&self, pool: &Name, part: Part, object: &serde_json::Value) -> Option<ObjectMeta> {
-        let name = object["metadata"]["name"].as_str()?;
-        let state = self.state.lock();
-        let live = state.live.get(pool)?;
-        Some(live.get(&(part, name.to_owned()))?.metadata.clone())
-    }
-
     fn remove(&self, part: Part, name: &str, pool: &Name) {
         let mut state = self.state.lock();
         if let Some(live) = state.live.get_mut(pool) {
@@ -214,11 +206,17 @@ async fn bring(operator: &Operator, pools: &Pools, name: &Name) -> Result<(), Er
     if pool.metadata.deletion_timestamp.is_some() {
         return Ok(());
     }
-    let plan = {
+    let (apply, delete) = {
         let state = pools.state.lock();
         let none = Live::new();
         let live = state.live.get(name).unwrap_or(&none);
-        pool::plan(&pool, &pools.namespace, &pools.settings, live)
+        let plan = pool::plan(&pool, &pools.namespace, &pools.settings, live);
+        // Applied to what it was planned from, and to nothing newer: how many hosts there are is taken from there.
+        let apply = plan.apply.into_iter().map(|(part, object)| {
+            let seen = seen(live, part, &object);
+            (part, object, seen)
+        });
+        (apply.collect::<Vec<_>>(), plan.delete)
     };
     let api = |part: Part| {
         let resource = part.resource();
@@ -227,16 +225,15 @@ async fn bring(operator: &Operator, pools: &Pools, name: &Name) -> Result<(), Er
             resource.kind,
         )
     };
-    for (part, object) in plan.apply {
+    for (part, object, seen) in apply {
         let (api, kind) = api(part);
-        let seen = pools.seen(name, part, &object);
         let applied = operator
             .writer
             .apply(&api, &kind, object, seen.as_ref())
             .await?;
         pools.put(part, applied);
     }
-    for (part, object_name, uid) in plan.delete {
+    for (part, object_name, uid) in delete {
         let (api, kind) = api(part);
         operator
             .writer
@@ -244,4 +241,11 @@ async fn bring(operator: &Operator, pools: &Pools, name: &Name) -> Result<(), Er
             .await?;
     }
     Ok(())
+}
+
+/// What there is of an object that is to be applied.
+fn seen(live: &Live, part: Part, object: &serde_json::Value) -> Option<ObjectMeta> {
+    let name = object["metadata"]["name"].as_str()?;
+    let there = live.get(&(part, name.to_owned()))?;
+    Some(there.metadata.clone())
 }

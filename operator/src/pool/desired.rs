@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
+use kube::core::DynamicObject;
 use ringfence_api::{API_VERSION, AutoscalingSpec, HostPool, HostsSpec, POOL_LABEL};
 use serde_json::{Value, json};
 
@@ -45,6 +46,25 @@ pub(super) fn objects(
         Some((part, maker.object(part, spec)))
     });
     parts.collect()
+}
+
+/// Leaves the number of hosts to the autoscaler, where there is one: the Deployment is applied with as many as it has,
+/// or the fewest that there may be. A field that is not applied any more is not left alone, it is taken away; a pool
+/// that becomes autoscaled would first shrink to one host.
+pub(super) fn keep_replicas(pool: &HostPool, deployment: &mut Value, live: Option<&DynamicObject>) {
+    let scaling = pool
+        .spec
+        .hosts
+        .as_ref()
+        .and_then(|hosts| hosts.autoscaling.as_ref());
+    let Some(scaling) = scaling else { return };
+    let there = live.and_then(|live| live.data["spec"]["replicas"].as_u64());
+    let replicas = there.unwrap_or_default();
+    // Contradictory bounds are refused at admission.
+    let replicas = replicas
+        .min(scaling.max_replicas.into())
+        .max(scaling.min_replicas.into());
+    deployment["spec"]["replicas"] = replicas.into();
 }
 
 struct Maker<'a> {
@@ -114,7 +134,6 @@ impl Maker<'_> {
                 "spec": pod::spec(self.pool_name(), self.hosts, self.namespace, settings, &self.selector()),
             },
         });
-        // Otherwise the autoscaler says how many.
         if self.hosts.autoscaling.is_none() {
             spec["replicas"] = self.hosts.replicas.unwrap_or(REPLICAS).into();
         }

@@ -95,7 +95,14 @@ pub struct Plan {
 
 /// What has to be done for a pool to be as it should. Nothing where it is so already.
 pub fn plan(pool: &HostPool, namespace: &str, settings: &HostSettings, live: &Live) -> Plan {
-    let desired = desired::objects(pool, namespace, settings);
+    let mut desired = desired::objects(pool, namespace, settings);
+    for (part, object) in &mut desired {
+        if *part == Part::Deployment {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            let there = live.get(&(*part, name.to_owned()));
+            desired::keep_replicas(pool, object, there);
+        }
+    }
     let stale = live.iter().filter(|((part, name), object)| {
         let wanted = |(p, o): &(Part, Value)| p == part && o["metadata"]["name"] == **name;
         object.metadata.deletion_timestamp.is_none() && !desired.iter().any(wanted)

@@ -152,14 +152,37 @@ fn what_is_not_wanted_any_more_is_deleted() {
 
 #[test]
 fn the_autoscaler_alone_says_how_many_hosts_there_are() {
-    let plan = plan_of(&pool(Some(autoscaling())), &Live::new());
-    assert!(
-        find(&plan, Part::Deployment)["spec"]
-            .get("replicas")
-            .is_none()
-    );
-    let metric = &find(&plan, Part::Autoscaler)["spec"]["metrics"][0]["pods"];
+    let scaled = pool(Some(autoscaling()));
+    let first = plan_of(&scaled, &Live::new());
+    assert_eq!(find(&first, Part::Deployment)["spec"]["replicas"], 2);
+    let metric = &find(&first, Part::Autoscaler)["spec"]["metrics"][0]["pods"];
     assert_eq!(metric["target"]["averageValue"], "70");
+
+    let mut live = followed(first);
+    let of_deployment = (Part::Deployment, "ringfence-red".to_owned());
+    live.get_mut(&of_deployment).unwrap().data["spec"]["replicas"] = 5.into();
+    assert_eq!(plan_of(&scaled, &live), Plan::default());
+
+    // What else changes is applied with as many as there are.
+    let mut other = scaled.clone();
+    other.spec.hosts.as_mut().unwrap().image = Some("registry.test/ringfence:2".to_owned());
+    let other = plan_of(&other, &live);
+    assert_eq!(find(&other, Part::Deployment)["spec"]["replicas"], 5);
+}
+
+#[test]
+fn a_pool_that_becomes_autoscaled_keeps_its_hosts() {
+    for (before, after) in [(5, 5), (1, 2), (9, 8)] {
+        let fixed = HostsSpec {
+            replicas: Some(before),
+            autoscaling: None,
+            ..autoscaling()
+        };
+        let live = followed(plan_of(&pool(Some(fixed)), &Live::new()));
+        let plan = plan_of(&pool(Some(autoscaling())), &live);
+        let replicas = &find(&plan, Part::Deployment)["spec"]["replicas"];
+        assert_eq!(*replicas, after, "of {before}");
+    }
 }
 
 #[test]

@@ -116,6 +116,9 @@ async fn the_operator_runs_the_hosts_of_pools_that_ask_for_it() {
     let scaling = "{hosts: {autoscaling: {minReplicas: 2, maxReplicas: 5}}}";
     cluster.apply(&pool(scaling)).await.unwrap();
     until_parts(cluster, "an autoscaler comes", 5).await;
+    let deployment = get(cluster, "deployment/ringfence-red", SYSTEM).await;
+    let replicas = &deployment.unwrap()["spec"]["replicas"];
+    assert_eq!(*replicas, 3, "hosts that there are stay");
     cluster
         .apply(&pool("{hosts: {replicas: 1}}"))
         .await
