@@ -23,6 +23,7 @@ mod host_pool;
 mod hosts;
 mod instance;
 mod limits;
+mod load;
 mod manifest;
 #[cfg(test)]
 mod manifest_tests;
@@ -71,6 +72,7 @@ pub use instance::{
     Instance, InstanceSpec, InstanceStatus, KIND_LABEL, NAME_LABEL, Pinned, Workload,
 };
 pub use limits::LimitsSpec;
+pub use load::{POOL_USED_ANNOTATION, POOL_USED_SECONDS, PoolUsed, PoolUsedError};
 pub use manifest::{Kind, KindError, MANIFEST_BYTES, MANIFESTS, Manifest, Resource};
 pub use meta::{API_GROUP, API_VERSION, Metadata};
 pub use model::{Model, ModelSpec, Provider, RetrySpec, ScriptedCall, ScriptedTurn};

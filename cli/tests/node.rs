@@ -253,6 +253,7 @@ async fn operate(cluster: &ControlPlane) -> Operating {
         namespace: SYSTEM.to_owned(),
         identity: "operator".to_owned(),
         hosts: None,
+        custom_metrics: None,
         certificates: certificates::Settings {
             // What this kubeconfig says who the hosts are.
             host_user: Some("admin".to_owned()),

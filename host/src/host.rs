@@ -176,6 +176,11 @@ impl Host {
         self.core.sandboxes.pool().sandboxes_max
     }
 
+    /// How many of them are in use.
+    pub(crate) fn sandboxes_used(&self) -> u64 {
+        self.core.sandboxes.pool().components
+    }
+
     /// The records.
     pub fn records(&self) -> &Arc<Records> {
         &self.core.records

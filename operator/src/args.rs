@@ -27,6 +27,10 @@ pub enum Command {
         /// Where to serve /healthz, /readyz and /metrics.
         #[arg(long, default_value = "127.0.0.1:8081")]
         listen: SocketAddr,
+        /// Where to serve custom.metrics.k8s.io to the API server, over TLS: how busy hosts are, for what scales their
+        /// pools; not served without
+        #[arg(long, value_name = "ADDRESS")]
+        custom_metrics_listen: Option<SocketAddr>,
         /// Image of `ringfence` for the hosts of pools; without it, the operator runs no hosts.
         #[arg(long)]
         host_image: Option<String>,

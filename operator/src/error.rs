@@ -43,6 +43,9 @@ pub enum Error {
         /// What went wrong last, unless there was no answer at all.
         source: Option<Box<kube::Error>>,
     },
+    /// Where custom metrics are to be served, nothing can be.
+    #[error("custom metrics cannot be served: the listener cannot be used")]
+    Listener(#[source] std::io::Error),
     /// The operator may not write: it leads no longer, or not yet.
     #[error("did not {action}: this operator does not lead")]
     NotLeading {
@@ -78,6 +81,7 @@ impl Error {
             Self::Timeout { .. }
             | Self::Deposed { .. }
             | Self::NotRenewed { .. }
+            | Self::Listener(_)
             | Self::NotLeading { .. } => None,
         }
     }

@@ -16,6 +16,7 @@ pub mod condition;
 pub mod connection;
 pub mod controller;
 pub mod crds;
+pub mod custom_metrics;
 pub mod error;
 pub mod host_account;
 pub mod http;

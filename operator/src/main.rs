@@ -2,14 +2,16 @@
 #![forbid(unsafe_code)]
 
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser as _;
 use ringfence_api::chain;
 use ringfence_operator::args::{Args, Command};
 use ringfence_operator::connection::Connection;
+use ringfence_operator::http::Ready;
 use ringfence_operator::pool::HostSettings;
-use ringfence_operator::{certificates, crds, http, metrics::Metrics, run};
+use ringfence_operator::{certificates, crds, custom_metrics, http, metrics::Metrics, run};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -30,6 +32,7 @@ async fn main() -> anyhow::Result<()> {
             namespace,
             identity,
             listen,
+            custom_metrics_listen,
             host_image,
             host_image_pull_policy,
             host_user,
@@ -47,7 +50,21 @@ async fn main() -> anyhow::Result<()> {
             let listener = TcpListener::bind(listen)
                 .await
                 .with_context(|| format!("cannot listen on {listen}: choose another --listen"))?;
-            let serving = tokio::spawn(http::serve(listener, metrics.clone()));
+            let ready = Ready::default();
+            let custom_metrics = match custom_metrics_listen {
+                Some(listen) => Some(custom_metrics::Settings {
+                    listener: Arc::new(std::net::TcpListener::bind(listen).with_context(|| {
+                        format!("cannot listen on {listen}: choose another --custom-metrics-listen")
+                    })?),
+                    look: custom_metrics::LOOK,
+                    ready: ready.clone(),
+                }),
+                None => {
+                    ready.is();
+                    None
+                }
+            };
+            let serving = tokio::spawn(http::serve(listener, metrics.clone(), ready));
             let mut terminate = signal(SignalKind::terminate())?;
             let stop = async move {
                 tokio::select! {
@@ -66,6 +83,7 @@ async fn main() -> anyhow::Result<()> {
                     host_user,
                     ..certificates::Settings::default()
                 },
+                custom_metrics,
             };
             let ended = run::run(connection, settings, metrics, stop).await;
             serving.abort();

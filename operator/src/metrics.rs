@@ -39,11 +39,18 @@ pub struct Metrics {
     unplaced: Gauge,
     leading: Gauge,
     runs: RunMetrics,
+    answered: Family<Answered, Counter>,
+    turned_away: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
     code: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    code: u16,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -95,6 +102,17 @@ impl Default for Metrics {
         registry.register("leading", "1 in the operator that writes", leading.clone());
         let runs = RunMetrics::default();
         runs.register(&mut registry);
+        let (answered, turned_away) = (Family::<Answered, Counter>::default(), Counter::default());
+        registry.register(
+            "custom_metrics_requests",
+            "Requests for custom metrics, by the status of the answer",
+            answered.clone(),
+        );
+        registry.register(
+            "custom_metrics_turned_away",
+            "Connections for custom metrics that were not the API server's",
+            turned_away.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             writes,
@@ -104,6 +122,8 @@ impl Default for Metrics {
             unplaced,
             leading,
             runs,
+            answered,
+            turned_away,
         }
     }
 }
@@ -163,6 +183,16 @@ impl Metrics {
     /// A run was removed.
     pub fn run_removed(&self) {
         self.runs.removed.inc();
+    }
+
+    /// A request for custom metrics was answered.
+    pub(crate) fn custom_metrics_answered(&self, code: u16) {
+        self.answered.get_or_create(&Answered { code }).inc();
+    }
+
+    /// A connection for custom metrics did not prove to be the API server's.
+    pub(crate) fn custom_metrics_turned_away(&self) {
+        self.turned_away.inc();
     }
 
     /// Everything, as a scrape reads it.

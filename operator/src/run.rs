@@ -3,6 +3,7 @@
 use crate::certificates;
 use crate::connection::Connection;
 use crate::controller::Operator;
+use crate::custom_metrics;
 use crate::error::Error;
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
@@ -26,6 +27,8 @@ pub struct Settings {
     pub hosts: Option<HostSettings>,
     /// How certificates of hosts are signed.
     pub certificates: certificates::Settings,
+    /// How metrics of hosts are served to the API server; they are not without.
+    pub custom_metrics: Option<custom_metrics::Settings>,
 }
 
 /// Watches at once, so that taking over is quick; works as soon as it leads; ends when `stop` does, and
@@ -53,6 +56,20 @@ pub async fn run(
     if let Some(hosts) = settings.hosts {
         operator = operator.with_hosts(&settings.namespace, hosts);
     }
+    let _serving = match &settings.custom_metrics {
+        Some(custom_metrics) => Some(
+            custom_metrics::serve(
+                &client,
+                &settings.namespace,
+                custom_metrics,
+                &settings.certificates,
+                operator.loads(),
+                metrics.clone(),
+            )
+            .map_err(Error::Listener)?,
+        ),
+        None => None,
+    };
     let seen = watch::start(&client, &settings.namespace);
     let pulse = Pulse::default();
     let mut listed = operator.listen(seen, &pulse);
@@ -77,8 +94,16 @@ pub async fn run(
     tracing::info!(identity = settings.identity, "leading");
     metrics.leading(true);
     let mut work = operator.work();
+    let writer = Writer::new(client, metrics.clone(), term);
+    if let Some(custom_metrics) = &settings.custom_metrics {
+        work.spawn(custom_metrics::keep_api_service(
+            writer.clone(),
+            settings.namespace.clone(),
+            custom_metrics.look,
+        ));
+    }
     work.spawn(certificates::run(
-        Writer::new(client, metrics.clone(), term),
+        writer,
         settings.namespace,
         settings.certificates,
     ));

@@ -18,7 +18,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use ringfence_api::{
     Agent, Ceiling, HOST_LEASE_LABEL, Host, HostPool, Instance, KIND_LABEL, Model, Name,
-    TenantName, Tool, chain,
+    POOL_USED_ANNOTATION, PoolUsed, TenantName, Tool, chain,
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -35,12 +35,23 @@ const BACKLOG: usize = 4_096;
 pub enum Seen {
     /// Something changed.
     Change(Change),
-    /// A host's Lease, its version, and how long it holds from its renewal.
-    Lease(Name, String, Duration),
+    /// A host's Lease, its version, and how long it holds from its renewal. How busy the host is is told only
+    /// where it has renewed the Lease just now: one that was merely there may be of any age.
+    Lease(Name, String, Duration, Option<PoolUsed>),
     /// A host's Lease is gone.
     LeaseGone(Name),
     /// A watch has told everything that was there when it started.
     Listed,
+}
+
+impl Seen {
+    /// The same, of an object that was there already when a watch began.
+    fn of_any_age(self) -> Self {
+        match self {
+            Self::Lease(host, version, lasts, _) => Self::Lease(host, version, lasts, None),
+            seen => seen,
+        }
+    }
 }
 
 /// How many watches tell [`Seen::Listed`] before everything is known.
@@ -138,7 +149,9 @@ fn access_of<K: Resource<DynamicType = ()>>(object: &K) -> Option<TenantName> {
 }
 
 fn renewed(lease: Lease) -> Option<Seen> {
-    renewal(lease).map(|(name, version, lasts)| Seen::Lease(name, version, lasts))
+    let used = lease.annotations().get(POOL_USED_ANNOTATION);
+    let used = used.and_then(|used| used.parse().ok());
+    renewal(lease).map(|(name, version, lasts)| Seen::Lease(name, version, lasts, used))
 }
 
 /// The host that a Lease is of, its version, and how long it holds from its renewal.
@@ -241,7 +254,7 @@ impl Known {
             Event::InitApply(object) => {
                 self.listing.insert(identity(&object));
                 self.remember(identity(&object), gone(&object));
-                there(object).into_iter().collect()
+                there(object).map(Seen::of_any_age).into_iter().collect()
             }
             Event::Apply(object) => {
                 self.remember(identity(&object), gone(&object));
@@ -295,13 +308,16 @@ mod tests {
     fn tell(known: &mut Known, event: Event<ConfigMap>) -> Vec<String> {
         let gone = |object: &ConfigMap| name(object).map(Seen::LeaseGone);
         let there = |object: ConfigMap| {
-            name(&object).map(|name| Seen::Lease(name, String::new(), Duration::ZERO))
+            let used = Some(PoolUsed::from_thousandths(1));
+            name(&object).map(|name| Seen::Lease(name, String::new(), Duration::ZERO, used))
         };
         let mut told: Vec<String> = known
             .tell(event, there, gone)
             .into_iter()
             .map(|seen| match seen {
-                Seen::Lease(name, ..) => format!("+{name}"),
+                Seen::Lease(name, .., used) => {
+                    format!("{}{name}", if used.is_some() { "+" } else { "?" })
+                }
                 Seen::LeaseGone(name) => format!("-{name}"),
                 Seen::Listed => "listed".to_owned(),
                 Seen::Change(_) => "change".to_owned(),
@@ -316,13 +332,13 @@ mod tests {
         let mut known = Known::default();
         for (event, expected) in [
             (Event::Init, vec![]),
-            (Event::InitApply(object("a")), vec!["+a"]),
-            (Event::InitApply(object("b")), vec!["+b"]),
+            (Event::InitApply(object("a")), vec!["?a"]),
+            (Event::InitApply(object("b")), vec!["?b"]),
             (Event::InitDone, vec!["listed"]),
             (Event::Apply(object("c")), vec!["+c"]),
             (Event::Delete(object("a")), vec!["-a"]),
             (Event::Init, vec![]),
-            (Event::InitApply(object("c")), vec!["+c"]),
+            (Event::InitApply(object("c")), vec!["?c"]),
             (Event::InitDone, vec!["-b", "listed"]),
         ] {
             assert_eq!(tell(&mut known, event), expected);

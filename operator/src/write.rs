@@ -350,7 +350,8 @@ impl Writer {
     }
 }
 
-async fn in_time<T>(
+/// Waits for an answer, but not for ever.
+pub(crate) async fn in_time<T>(
     action: String,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, Error> {

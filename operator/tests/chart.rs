@@ -6,11 +6,13 @@ use std::collections::BTreeSet;
 
 use clap::Parser as _;
 use ringfence_operator::args::{Args, Command};
+use ringfence_operator::custom_metrics;
 use ringfence_operator::host_account::{HOST_ACCOUNT, host_user};
 use ringfence_test_cluster::{ControlPlane, chart, shared};
 use serde_json::{Value, json};
 
 const SYSTEM: &str = "ringfence-system";
+const SERVE_METRICS: &str = "--set=autoscaling.serveMetrics=true";
 
 async fn helm(cluster: &ControlPlane, arguments: &[&str]) -> Result<String, String> {
     let chart = chart().display().to_string();
@@ -42,7 +44,7 @@ async fn a_real_api_server_takes_everything_that_it_makes() {
     let label = ["label", "namespace", SYSTEM, restricted];
     cluster.kubectl(&label).await.unwrap();
 
-    let everything = "--set=image.pullSecrets={registry},operator.podLabels.team=red,operator.podAnnotations.a=b,operator.nodeSelector.disk=fast,defaultPool.spec.hosts.replicas=null,defaultPool.spec.hosts.autoscaling.minReplicas=1,defaultPool.spec.hosts.autoscaling.maxReplicas=3";
+    let everything = "--set=image.pullSecrets={registry},operator.podLabels.team=red,operator.podAnnotations.a=b,operator.nodeSelector.disk=fast,defaultPool.spec.hosts.replicas=null,defaultPool.spec.hosts.autoscaling.minReplicas=1,defaultPool.spec.hosts.autoscaling.maxReplicas=3,autoscaling.serveMetrics=true";
     let least = "--set=defaultPool.enabled=false,networkPolicy.enabled=false,crds.upgrade=false";
     for arguments in [
         &["--is-upgrade"][..],
@@ -76,6 +78,8 @@ async fn values_that_nothing_heeds_are_refused() {
         ("operator.replicas=0", "replicas"),
         ("networkPolicy.apiServerPorts={x}", "apiServerPorts"),
         ("hostPool.enabled=true", "hostPool"),
+        ("autoscaling.serveMetrics=yes", "serveMetrics"),
+        ("autoscaling.minReplicas=1", "minReplicas"),
     ] {
         let refused = helm(cluster, &["template", "ringfence", "--set", value]).await;
         let error = refused.unwrap_err();
@@ -100,7 +104,9 @@ async fn the_operator_takes_its_arguments_and_hosts_have_the_account_that_it_cou
     let words = words.iter().flat_map(|words| words.as_array().unwrap());
     let words = words.map(|word| word.as_str().unwrap().replace("$(POD_NAME)", "pod"));
     let Command::Run {
-        host_user: None, ..
+        host_user: None,
+        custom_metrics_listen: None,
+        ..
     } = Args::try_parse_from(words).unwrap().command
     else {
         panic!("hosts have the account of the chart");
@@ -127,6 +133,87 @@ async fn the_operator_takes_its_arguments_and_hosts_have_the_account_that_it_cou
             "{said}"
         );
     }
+}
+
+#[tokio::test]
+async fn who_asks_for_custom_metrics_is_led_to_the_operator() {
+    let cluster = shared().await;
+    let template = ["template", "ringfence", "-n", SYSTEM, SERVE_METRICS];
+    let rendered = helm(cluster, &template).await.unwrap();
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&rendered).unwrap();
+    let find = |kind: &str, name: &str| {
+        let is = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+        objects
+            .iter()
+            .find(is)
+            .unwrap_or_else(|| panic!("no {kind} {name}"))
+    };
+    let led = &find("APIService", custom_metrics::API_SERVICE)["spec"];
+    assert_eq!(led["group"], custom_metrics::GROUP);
+    assert_eq!(led["version"], custom_metrics::VERSION);
+    let to = json!({"name": custom_metrics::SERVICE, "namespace": SYSTEM, "port": 443});
+    assert_eq!(led["service"], to);
+    assert!(
+        led.get("caBundle").is_none(),
+        "that is the operator's to say"
+    );
+    let service = &find("Service", custom_metrics::SERVICE)["spec"];
+    assert_eq!(service["ports"][0]["port"], 443);
+    let port = &service["ports"][0]["targetPort"];
+    let deployment = &find("Deployment", "ringfence-operator")["spec"]["template"];
+    let container = &deployment["spec"]["containers"][0];
+    let ports = container["ports"].as_array().unwrap();
+    let listens = ports.iter().find(|known| known["name"] == *port).unwrap();
+    let words = [&container["command"], &container["args"]];
+    let words = words.iter().flat_map(|words| words.as_array().unwrap());
+    let words = words.map(|word| word.as_str().unwrap());
+    let Command::Run {
+        custom_metrics_listen: Some(listen),
+        ..
+    } = Args::try_parse_from(words).unwrap().command
+    else {
+        panic!("the operator serves");
+    };
+    assert_eq!(listens["containerPort"], listen.port());
+    let policy = find("NetworkPolicy", "ringfence-operator");
+    assert_eq!(policy["spec"]["ingress"][1]["ports"][0]["port"], *port);
+    for (key, value) in service["selector"].as_object().unwrap() {
+        assert_eq!(deployment["metadata"]["labels"][key], *value);
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_whose_metrics_somebody_else_serves_is_left_alone() {
+    let cluster = ControlPlane::start().await.unwrap();
+    let install = [
+        "install",
+        "ringfence",
+        "-n",
+        "default",
+        "--dry-run=server",
+        // Its kind is not there in a dry run.
+        "--set=defaultPool.enabled=false",
+        SERVE_METRICS,
+    ];
+    helm(&cluster, &install).await.unwrap();
+    let theirs = "apiVersion: apiregistration.k8s.io/v1
+kind: APIService
+metadata: {name: v1beta1.custom.metrics.k8s.io}
+spec:
+  group: custom.metrics.k8s.io
+  version: v1beta1
+  groupPriorityMinimum: 100
+  versionPriority: 100
+  insecureSkipTLSVerify: true
+  service: {name: prometheus-adapter, namespace: monitoring}
+";
+    cluster.apply(theirs).await.unwrap();
+    let error = helm(&cluster, &install).await.unwrap_err();
+    assert!(
+        error.contains("Service monitoring/prometheus-adapter"),
+        "{error}"
+    );
+    helm(&cluster, &install[..6]).await.unwrap();
 }
 
 #[test]

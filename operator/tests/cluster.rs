@@ -6,6 +6,8 @@
 mod admission;
 #[path = "cluster/certificates.rs"]
 mod certificates;
+#[path = "cluster/custom_metrics.rs"]
+mod custom_metrics;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/fixture.rs"]

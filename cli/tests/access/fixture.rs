@@ -54,6 +54,7 @@ impl Cluster {
             namespace: SYSTEM.to_owned(),
             identity: "operator".to_owned(),
             hosts: None,
+            custom_metrics: None,
             certificates: Default::default(),
         };
         let client = client(account).await;

@@ -59,6 +59,7 @@ async fn install(cluster: &'static ControlPlane) {
                 namespace: SYSTEM.to_owned(),
                 identity: "operator".to_owned(),
                 hosts: None,
+                custom_metrics: None,
                 certificates: Default::default(),
             };
             let client = cluster.client().await.unwrap();

@@ -73,6 +73,7 @@ impl Cluster {
             namespace: SYSTEM.to_owned(),
             identity: "operator".to_owned(),
             hosts: None,
+            custom_metrics: None,
             // Hosts of the tests are the administrator to Kubernetes.
             certificates: ringfence_operator::certificates::Settings {
                 host_user: Some("admin".to_owned()),

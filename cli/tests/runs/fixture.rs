@@ -165,6 +165,7 @@ impl Operator {
             namespace: SYSTEM.to_owned(),
             identity: identity.to_owned(),
             hosts: None,
+            custom_metrics: None,
             certificates: ringfence_operator::certificates::Settings::default(),
         };
         let thread = std::thread::spawn(move || {

@@ -6,6 +6,7 @@ mod certificate;
 mod clients;
 mod instances;
 mod known_models;
+mod load;
 pub mod memory;
 mod models;
 mod needs;
@@ -38,6 +39,7 @@ use crate::host::Host;
 use crate::local::{Base, LocalError, OfCluster, Options};
 use crate::peer::PeerTls;
 use known_models::KnownModels;
+use load::Load;
 use secrets::ClusterSecrets;
 
 /// Field manager of everything that a host applies.
@@ -113,6 +115,8 @@ struct Shared {
     peers: PeerTls,
     secrets: Arc<ClusterSecrets>,
     models: Arc<KnownModels>,
+    /// How busy the host is.
+    load: Load,
     /// Instances that move elsewhere and are gone on with until they are ready there.
     moving: TaskTracker,
 }
@@ -172,6 +176,7 @@ impl Node {
             resolver,
             secrets,
             models: Arc::default(),
+            load: Load::default(),
         });
         let rest = rest::router(rest::RestState {
             host: base.host.clone(),
@@ -194,6 +199,7 @@ impl Node {
         .await
         .map_err(|error| NodeError::Join(Box::new(error)))?;
         tasks.spawn(register::renew(shared.clone()));
+        tasks.spawn(load::follow(shared.clone()));
         tasks.spawn(state::follow(shared.clone(), state));
         tasks.spawn(certificate::keep(shared.clone()));
         tasks.spawn(models::follow(shared.clone()));

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use ringfence_api::{API_VERSION, HOST_LEASE_LABEL, Host, Instance, chain};
+use ringfence_api::{API_VERSION, HOST_LEASE_LABEL, Host, Instance, POOL_USED_ANNOTATION, chain};
 use serde_json::json;
 
 use super::peers::advertised;
@@ -61,7 +61,7 @@ async fn spec(shared: &Shared, draining: bool) -> kube::Result<()> {
 
 async fn renewal(shared: &Shared) -> kube::Result<()> {
     let member = &shared.membership;
-    let lease = json!({
+    let mut lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": {
             "name": member.name,
@@ -74,6 +74,10 @@ async fn renewal(shared: &Shared) -> kube::Result<()> {
             "renewTime": MicroTime(Timestamp::now()),
         },
     });
+    // It is written anyway, and often enough for what scales by it.
+    if let Some(used) = shared.load.average() {
+        lease["metadata"]["annotations"] = json!({POOL_USED_ANNOTATION: used.to_string()});
+    }
     let leases: Api<Lease> = Api::namespaced(shared.lease.clone(), &member.namespace);
     leases
         .patch(member.name.as_str(), &apply(), &Patch::Apply(&lease))

@@ -118,14 +118,44 @@ impl Authority {
         now: OffsetDateTime,
         valid: Duration,
     ) -> Result<String, AuthorityError> {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.subject_alt_names = vec![SanType::URI(peer::host_id(host).try_into()?)];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![
+        let name = SanType::URI(peer::host_id(host).try_into()?);
+        let usages = vec![
             ExtendedKeyUsagePurpose::ClientAuth,
             ExtendedKeyUsagePurpose::ServerAuth,
         ];
+        self.certify(name, usages, key, now, valid)
+    }
+
+    /// Signs a certificate for what the operator itself serves under a DNS name. To hosts it is none of a host: these
+    /// have no such name. It never outlives the authority.
+    ///
+    /// # Errors
+    /// The library refuses, or the clock is wrong.
+    pub fn sign_server(
+        &self,
+        name: &str,
+        key: &impl PublicKeyData,
+        now: OffsetDateTime,
+        valid: Duration,
+    ) -> Result<String, AuthorityError> {
+        let name = SanType::DnsName(name.try_into()?);
+        let usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.certify(name, usages, key, now, valid)
+    }
+
+    fn certify(
+        &self,
+        name: SanType,
+        usages: Vec<ExtendedKeyUsagePurpose>,
+        key: &impl PublicKeyData,
+        now: OffsetDateTime,
+        valid: Duration,
+    ) -> Result<String, AuthorityError> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = vec![name];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = usages;
         params.use_authority_key_identifier_extension = true;
         params.not_before = earlier(now, BACKDATED)?;
         params.not_after = later(now, valid)?.min(self.until);

@@ -1,5 +1,6 @@
-use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::der::oid::db::rfc5280::ID_KP_SERVER_AUTH;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{ExtendedKeyUsage, SubjectAltName};
 
 use super::super::VALID;
 use super::*;
@@ -48,6 +49,22 @@ fn a_certificate_says_what_the_host_is_and_for_how_long() {
         moment(&certificate.validity.not_after).unwrap(),
         authority.until
     );
+}
+
+#[test]
+fn what_the_operator_serves_with_is_no_certificate_of_a_host() {
+    let authority = Authority::new(start()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let signed = authority.sign_server("a.b.svc", &key, start(), VALID);
+    let signed = Certificate::from_pem(signed.unwrap()).unwrap();
+    let signed = signed.tbs_certificate;
+    let names = signed.get::<SubjectAltName>().unwrap().unwrap().1.0;
+    let [GeneralName::DnsName(name)] = names.as_slice() else {
+        panic!("{names:?}");
+    };
+    assert_eq!(name.as_str(), "a.b.svc");
+    let usages = signed.get::<ExtendedKeyUsage>().unwrap().unwrap().1.0;
+    assert_eq!(usages, [ID_KP_SERVER_AUTH]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 pub use authority::{AUTHORITY_VALID, Authorities, Authority, AuthorityError, KNOWN, SUCCESSION};
 pub use request::{Ask, Denial, Evidence, HostKey, examine};
 pub(crate) use signer::run;
+pub(crate) use store::{StoreError, read};
 
 /// How long the certificate of a host is valid. It renews it at two thirds.
 pub const VALID: Duration = Duration::from_secs(24 * 3_600);

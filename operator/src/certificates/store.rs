@@ -7,19 +7,19 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
 use ringfence_api::peer;
 use time::OffsetDateTime;
 
 use super::authority::{Authorities, AuthorityError};
 use crate::error::Error;
 use crate::metrics::Verb;
-use crate::write::{FIELD_MANAGER, Writer};
+use crate::write::{FIELD_MANAGER, Writer, in_time};
 
 /// Why there is nothing to sign with.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum StoreError {
+pub(crate) enum StoreError {
     /// The API server refuses or does not answer.
     #[error(transparent)]
     Api(#[from] Error),
@@ -55,6 +55,16 @@ pub(super) async fn tend(
     }
     publish(writer, namespace, &authorities).await?;
     Ok(authorities)
+}
+
+/// The authorities as they are kept, of which there are none before the leader has made one. Changes nothing.
+pub(crate) async fn read(client: &Client, namespace: &str) -> Result<Authorities, StoreError> {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let action = format!("read the Secret {}", peer::AUTHORITY);
+    let reading = secrets.get_opt(peer::AUTHORITY);
+    let kept = in_time(action, reading).await?;
+    let data = text(kept.as_ref().and_then(|secret| secret.data.as_ref()));
+    Ok(Authorities::read(&data)?)
 }
 
 async fn publish(

@@ -56,10 +56,12 @@ pub(super) async fn run(
         };
         match told {
             Seen::Change(change) => operator.learn(change),
-            Seen::Lease(host, version, lasts) => {
+            Seen::Lease(host, version, lasts, used) => {
+                operator.loads.said(&host, used, lasts, Instant::now());
                 renewed(&operator, &mut liveness, host, &version, lasts);
             }
             Seen::LeaseGone(host) => {
+                operator.loads.gone(&host);
                 if liveness.gone(&host) {
                     found(&operator, host, Life::Silent);
                 }

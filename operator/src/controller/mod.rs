@@ -20,6 +20,7 @@ use ringfence_api::{Name, TenantName};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::custom_metrics::Loads;
 use crate::index::{Change, Dirty, Index};
 use crate::key::WorkloadId;
 use crate::metrics::Metrics;
@@ -68,6 +69,7 @@ pub struct Operator {
     metrics: Metrics,
     /// What there is of the pools whose hosts this operator runs.
     pools: Option<Arc<Pools>>,
+    loads: Loads,
 }
 
 impl Operator {
@@ -94,7 +96,13 @@ impl Operator {
             metrics: writer.metrics().clone(),
             writer,
             pools: None,
+            loads: Loads::default(),
         }
+    }
+
+    /// How busy hosts are.
+    pub fn loads(&self) -> Loads {
+        self.loads.clone()
     }
 
     /// Runs the hosts of pools that ask for it, in `namespace`.

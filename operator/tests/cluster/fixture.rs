@@ -177,6 +177,7 @@ fn settings(identity: &str, certificates: certificates::Settings) -> Settings {
         namespace: SYSTEM.to_owned(),
         identity: identity.to_owned(),
         hosts: None,
+        custom_metrics: None,
         certificates,
     }
 }

@@ -60,6 +60,7 @@ async fn the_operator_runs_the_hosts_of_pools_that_ask_for_it() {
                 image: "test.local/ringfence:1".to_owned(),
                 pull_policy: "Never".to_owned(),
             }),
+            custom_metrics: None,
             certificates: ringfence_operator::certificates::Settings::default(),
         };
         Running::start_as(account.clone(), settings)

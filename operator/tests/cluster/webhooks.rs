@@ -41,6 +41,7 @@ fn operator(cluster: &ControlPlane) -> Running {
             pull_policy: "Never".to_owned(),
         }),
         certificates: certificates::Settings::default(),
+        custom_metrics: None,
     };
     Running::start_as(kubeconfig.unwrap(), settings)
 }

@@ -16,6 +16,8 @@ use crate::{Error, Settings};
 const DEADLINE: Duration = Duration::from_secs(120);
 /// How often a port may be lost to somebody else.
 const ATTEMPTS: u32 = 5;
+/// The name that it shows to extensions of the API.
+const FRONT_PROXY: &str = "front-proxy-client";
 /// The names under which Pods know it.
 const NAMES: [&str; 5] = [
     "localhost",
@@ -38,6 +40,9 @@ pub(crate) async fn start(
     let server = authority.server("kube-apiserver", &[ip, kubernetes.into()], &NAMES)?;
     let to_kubelets = authority.client("kube-apiserver-kubelet-client", Some("system:masters"))?;
     let admin = authority.client("admin", Some("system:masters"))?;
+    // What extensions of the API know it by: an authority that is for nothing else.
+    let front = Authority::new("front-proxy")?;
+    let to_extensions = front.client(FRONT_PROXY, None)?;
     let (signing, verifying) = token_keys()?;
     let ca = authority.credentials();
 
@@ -61,6 +66,18 @@ pub(crate) async fn start(
             "kubelet-client-key",
             &file("kubelet.key", &to_kubelets.key)?,
         ),
+        flag(
+            "requestheader-client-ca-file",
+            &file("front-proxy-ca.crt", &front.credentials().certificate)?,
+        ),
+        flag(
+            "proxy-client-cert-file",
+            &file("front-proxy.crt", &to_extensions.certificate)?,
+        ),
+        flag(
+            "proxy-client-key-file",
+            &file("front-proxy.key", &to_extensions.key)?,
+        ),
         flag("service-account-key-file", &file("tokens.pub", &verifying)?),
         flag(
             "service-account-signing-key-file",
@@ -81,6 +98,11 @@ pub(crate) async fn start(
             "--authorization-mode=Node,RBAC".to_owned(),
             "--enable-admission-plugins=NodeRestriction".to_owned(),
             "--kubelet-preferred-address-types=InternalIP".to_owned(),
+            format!("--requestheader-allowed-names={FRONT_PROXY}"),
+            "--requestheader-username-headers=X-Remote-User".to_owned(),
+            "--requestheader-uid-headers=X-Remote-Uid".to_owned(),
+            "--requestheader-group-headers=X-Remote-Group".to_owned(),
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
             "--allow-privileged".to_owned(),
             "--profiling=false".to_owned(),
         ];

@@ -59,8 +59,21 @@ impl ControlPlane {
     /// # Errors
     /// When Helm does not render the chart, or the API server refuses what it makes.
     pub async fn apply_permissions_of_chart(&self, namespace: &str) -> Result<(), Error> {
+        self.apply_permissions_of_chart_with(namespace, &[]).await
+    }
+
+    /// The same, with other values: `--set=NAME=VALUE`.
+    ///
+    /// # Errors
+    /// As [`Self::apply_permissions_of_chart`].
+    pub async fn apply_permissions_of_chart_with(
+        &self,
+        namespace: &str,
+        values: &[&str],
+    ) -> Result<(), Error> {
         let chart = chart().display().to_string();
         let template = ["template", "ringfence", "--namespace", namespace, &chart];
+        let template = [&template, values].concat();
         let rendered = self.helm(&template).await?;
         let permissions: Vec<&str> = rendered
             .split("\n---\n")

@@ -139,6 +139,19 @@ impl ControlPlane {
         format!("https://{}", self.address)
     }
 
+    /// The certificate that the API server shows to extensions of the API, and its key, as files: who has them can
+    /// speak to an extension for anybody.
+    pub fn front_proxy(&self) -> (PathBuf, PathBuf) {
+        let pki = self.folder.path().join("pki");
+        (pki.join("front-proxy.crt"), pki.join("front-proxy.key"))
+    }
+
+    /// The certificate that the API server shows to kubelets, and its key, as files: an administrator's.
+    pub fn kubelet_client(&self) -> (PathBuf, PathBuf) {
+        let pki = self.folder.path().join("pki");
+        (pki.join("kubelet.crt"), pki.join("kubelet.key"))
+    }
+
     /// The folder of the binaries, for a `PATH`.
     pub fn programs_folder(&self) -> &Path {
         self.programs.folder()
