@@ -251,7 +251,8 @@ async fn bind(
             Ok(())
         }
         Err(error) => {
-            put_back(operator, key);
+            // What changed meanwhile comes by the watch.
+            operator.index.lock().put_back(key);
             match error.code() {
                 Some(404) => Ok(()),
                 _ => Err(error),
@@ -316,19 +317,6 @@ async fn withdraw(operator: &Operator, key: InstanceKey) {
         Err(error) => {
             tracing::warn!(instance = %key, error = %chain(&error), "it looks ready until its host speaks");
         }
-    }
-}
-
-/// Counts an instance to where it was before; what changed meanwhile comes by the watch.
-fn put_back(operator: &Operator, key: &InstanceKey) {
-    let mut index = operator.index.lock();
-    index.cluster.unbind(key);
-    let Some(known) = index.instance(key).cloned() else {
-        return;
-    };
-    match (&known.spec.host_name, index.to_place(key)) {
-        (Some(host), Some(state)) => index.cluster.bind(key.clone(), host, state),
-        _ => drop(index.unplaced.insert(key.clone())),
     }
 }
 

@@ -98,9 +98,7 @@ async fn follow(
         operator.learn(Change::InstanceGone(key));
     }
     for instance in &plan.create {
-        if let Some(made) = writer.create(instance).await? {
-            operator.learn(index::instance(made));
-        }
+        make(operator, instance).await?;
     }
     // What is both pinned and weighed comes again: weighed is what was pinned meanwhile.
     for (name, pinned) in &plan.pin {
@@ -128,6 +126,25 @@ async fn say_refused(operator: &Operator, id: &WorkloadId, error: &Error) {
     };
     if let Err(error) = write_status(operator, id, &object, &plan).await {
         tracing::warn!(workload = %id, error = %chain(&error), "its status cannot tell of it");
+    }
+}
+
+/// Makes an instance, on a host where there is room for it: then binding it takes no request of its own.
+async fn make(operator: &Operator, instance: &Instance) -> Result<(), Error> {
+    let Some(key) = InstanceKey::of(instance) else {
+        return Ok(());
+    };
+    let mut placed = instance.clone();
+    placed.spec.host_name = operator.index.lock().reserve(&key, instance);
+    match operator.writer.create(&placed).await {
+        Ok(Some(made)) => {
+            operator.learn(index::instance(made));
+            Ok(())
+        }
+        other => {
+            operator.index.lock().put_back(&key);
+            other.map(drop)
+        }
     }
 }
 

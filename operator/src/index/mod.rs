@@ -7,6 +7,7 @@
 mod ceilings;
 mod history;
 mod hosts;
+mod placing;
 mod secrets;
 mod version;
 
@@ -26,9 +27,10 @@ pub use secrets::{SecretAccess, SecretView};
 use crate::condition::holds;
 use crate::key::{InstanceKey, WorkloadId, WorkloadKind};
 use crate::liveness::Life;
-use crate::scheduler::{Cluster, InstanceState};
+use crate::scheduler::Cluster;
 use crate::workload::Object;
 use hosts::Hosts;
+use placing::state;
 use secrets::SecretUse;
 pub(crate) use version::newer;
 
@@ -247,8 +249,7 @@ impl Index {
             Some(host) if self.hosts.knows(host) => {
                 self.unplaced.remove(key);
                 if self.cluster.host_of(key) != Some(host) {
-                    let state = placed_state(id, instance);
-                    self.cluster.bind(key.clone(), host, state);
+                    self.cluster.bind(key.clone(), host, state(id, instance));
                 }
             }
             _ => {
@@ -277,12 +278,6 @@ impl Index {
             dirty.workloads.insert(id);
         }
     }
-
-    /// What the scheduler has to know of an instance.
-    pub fn to_place(&self, key: &InstanceKey) -> Option<InstanceState> {
-        let instance = self.instances.get(key)?;
-        Some(placed_state(WorkloadId::of(instance)?, instance))
-    }
 }
 
 fn was_ready_elsewhere(instance: &Instance) -> bool {
@@ -294,21 +289,6 @@ fn was_ready_elsewhere(instance: &Instance) -> bool {
         && status.host_name != instance.spec.host_name
         && holds(&status.conditions, condition::READY)
         && instance.metadata.deletion_timestamp.is_none()
-}
-
-fn placed_state(workload: WorkloadId, instance: &Instance) -> InstanceState {
-    let created = instance.metadata.creation_timestamp.as_ref();
-    InstanceState {
-        workload,
-        placement: instance.spec.placement.clone(),
-        requests: instance.spec.requests,
-        digest: instance
-            .spec
-            .pinned
-            .as_ref()
-            .and_then(|pinned| pinned.digest),
-        created_ms: created.map_or(0, |time| time.0.as_millisecond()),
-    }
 }
 
 fn id_of(object: &Object) -> Option<WorkloadId> {
