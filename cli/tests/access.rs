@@ -15,6 +15,8 @@ mod commands;
 mod endpoint;
 #[path = "access/fixture.rs"]
 mod fixture;
+#[path = "access/flow.rs"]
+mod flow;
 #[path = "access/images.rs"]
 mod images;
 #[path = "access/roles.rs"]

@@ -1,4 +1,4 @@
-//! Helm, and what the chart allows: its accounts, roles and admission policies, without what runs.
+//! Helm, and what the chart allows: its accounts, roles, admission policies and flow schemas, without what runs.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,13 +7,14 @@ use tokio::process::Command;
 
 use crate::{ControlPlane, Error};
 
-/// Kinds of the chart that say who may do what.
-const KINDS: [&str; 7] = [
+/// Kinds of the chart that say who may do what, and whose requests come first.
+const KINDS: [&str; 8] = [
     "ServiceAccount",
     "ClusterRole",
     "ClusterRoleBinding",
     "Role",
     "RoleBinding",
+    "FlowSchema",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionPolicyBinding",
 ];
@@ -52,7 +53,7 @@ impl ControlPlane {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Applies the accounts, roles and admission policies of `deploy/chart`, as `helm install` with its
+    /// Applies the accounts, roles, admission policies and flow schemas of `deploy/chart`, as `helm install` with its
     /// ordinary values would, for a release in a namespace that exists. Then
     /// [`Self::kubeconfig_for_service_account`] gives exactly what the operator's or a host's Pod has.
     ///
