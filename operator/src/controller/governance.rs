@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
+use kube::Resource as _;
+use kube::runtime::events::EventType;
 use ringfence_api::{
     Ceiling, CeilingStatus, Host, HostPool, HostPoolStatus, HostStatus, Model, ModelStatus, Name,
     NamedCeiling, Resource, TenantName, chain, condition,
@@ -195,6 +197,11 @@ async fn host(operator: &Operator, name: &Name) -> Result<(), Error> {
         ),
         _ => return Ok(()),
     };
+    let type_ = match view.life {
+        Life::Alive => EventType::Normal,
+        Life::Silent | Life::Down => EventType::Warning,
+    };
+    let (reason, note) = (verdict.reason.clone(), verdict.message.clone());
     let condition = verdict.since(&conditions, view.host.metadata.generation, Timestamp::now());
     let namespace = view.host.metadata.namespace.as_deref().unwrap_or_default();
     let api = operator.writer.namespaced::<Host>(namespace);
@@ -206,6 +213,8 @@ async fn host(operator: &Operator, name: &Name) -> Result<(), Error> {
     if let Some(written) = written {
         let dirty = operator.index.lock().apply(Change::Host(written.into()));
         operator.look_at(dirty);
+        let about = view.host.object_ref(&());
+        operator.tell(about, type_, &reason, note).await;
     }
     Ok(())
 }

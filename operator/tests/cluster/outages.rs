@@ -197,6 +197,15 @@ async fn a_host_that_has_ended_is_lost_before_its_lease_is() {
         (said().await? == "NotListening").then_some(())
     })
     .await;
+    eventually("whoever describes it sees that", async || {
+        let events = get(cluster, "events", SYSTEM).await?;
+        let mut events = events["items"].as_array()?.iter();
+        let told = |event: &Value| {
+            event["reason"] == "NotListening" && event["involvedObject"]["name"] == "ends"
+        };
+        events.any(told).then_some(())
+    })
+    .await;
     ends.thaw();
     eventually("it is believed again", async || {
         (said().await? == "LeaseRenewed").then_some(())
