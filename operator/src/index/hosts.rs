@@ -119,15 +119,26 @@ impl Index {
 
     /// Instances whose host is lost, draining, or gone.
     pub fn displaced(&self) -> Vec<(Name, InstanceKey)> {
-        self.hosts
-            .hosts
-            .iter()
-            .filter(|(_, known)| !known.is_alive() || known.host.spec.draining)
-            .flat_map(|(name, _)| {
+        self.leaving()
+            .flat_map(|name| {
                 let here = self.cluster.on_host(name);
                 here.into_iter().map(|(key, _)| (name.clone(), key))
             })
             .collect()
+    }
+
+    /// Whether there is any.
+    pub(super) fn has_displaced(&self) -> bool {
+        let mut hosts = self.leaving().filter_map(|name| self.cluster.host(name));
+        hosts.any(|host| host.instances().next().is_some())
+    }
+
+    /// Hosts that are lost or draining.
+    fn leaving(&self) -> impl Iterator<Item = &Name> {
+        let hosts = self.hosts.hosts.iter();
+        hosts
+            .filter(|(_, known)| !known.is_alive() || known.host.spec.draining)
+            .map(|(name, _)| name)
     }
 
     /// How many hosts a pool has, and how many of them are lost.

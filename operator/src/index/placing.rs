@@ -16,7 +16,7 @@ impl Index {
     /// A host for an instance that is to be made, counted to it at once; [`Self::put_back`] when it was not made.
     /// None where there is no room, or somebody waits for it already: who comes first is the binder's to say.
     pub fn reserve(&mut self, key: &InstanceKey, instance: &Instance) -> Option<Name> {
-        if !self.unplaced.is_empty() || !self.displaced().is_empty() {
+        if !self.unplaced.is_empty() || self.has_displaced() {
             return None;
         }
         let state = state(WorkloadId::of(instance)?, instance);
