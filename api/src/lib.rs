@@ -56,9 +56,9 @@ pub use ceiling::{
 };
 pub use digest::{Digest, DigestError};
 pub use effective::{
-    Asks, DEFAULT_POOL, DEFAULT_TRUST_CLASS, EffectiveGrants, EffectivePlacement, LimitRefusal,
-    NamedCeiling, PlacementConflict, Refusal, asks_granted, effective_grants, effective_limits,
-    effective_placement, not_allowed,
+    AGENT_MISSING, Asks, DEFAULT_POOL, DEFAULT_TRUST_CLASS, EffectiveGrants, EffectivePlacement,
+    LimitRefusal, NamedCeiling, PlacementConflict, Refusal, Targets, agent_missing, asks_granted,
+    effective_grants, effective_limits, effective_placement, not_allowed, targets_found,
 };
 pub use endpoint::{ANTHROPIC_BASE_URL, OPENAI_BASE_URL};
 pub use grant::{

@@ -14,6 +14,8 @@ pub mod condition {
     pub const READY: &str = "Ready";
     /// Everything that the component asks for is granted, and no ceiling takes any of it away.
     pub const ASKS_GRANTED: &str = "AsksGranted";
+    /// Everything that is granted is there.
+    pub const TARGETS_FOUND: &str = "TargetsFound";
     /// An instance has a host.
     pub const SCHEDULED: &str = "Scheduled";
     /// The Pods of a pool are as its `spec.hosts` has them.
@@ -41,7 +43,7 @@ pub struct WorkloadStatus {
     /// Generation that the rest is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`, `AsksGranted`, `Available` and `Progressing`.
+    /// `Ready`, `AsksGranted`, `TargetsFound`, `Available` and `Progressing`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

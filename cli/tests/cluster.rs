@@ -23,3 +23,5 @@ mod resources;
 mod rollout;
 #[path = "cluster/same.rs"]
 mod same;
+#[path = "cluster/targets.rs"]
+mod targets;

@@ -8,6 +8,7 @@
 mod http;
 mod limits;
 mod placement;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -19,6 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use limits::{LimitRefusal, effective_limits};
+pub use targets::{AGENT_MISSING, Targets, agent_missing, targets_found};
 pub use verdict::{Asks, asks_granted, not_allowed};
 
 pub use placement::{

@@ -29,19 +29,29 @@ spec: {{instructions: Say hello., model: {{name: {model}}}, placement: {{pool: {
     )
 }
 
-fn apply(cli: &Cli, yaml: &str) {
+pub(crate) fn apply(cli: &Cli, yaml: &str) {
     let file = cli.file("applied.yaml", yaml);
     cli.ok(&["apply", "-f", &file]);
 }
 
 /// The condition `Ready`: status, reason, and message.
 fn said(cli: &Cli, kind: &str, name: &str) -> (String, String, String) {
+    condition(cli, kind, name, "Ready")
+}
+
+/// A condition: status, reason, and message.
+pub(crate) fn condition(
+    cli: &Cli,
+    kind: &str,
+    name: &str,
+    type_: &str,
+) -> (String, String, String) {
     let shown: Value = serde_json::from_str(&cli.ok(&["get", kind, name, "-o", "json"])).unwrap();
     let conditions = shown["status"]["conditions"].as_array();
     let mut all = conditions.into_iter().flatten();
-    let ready = all.find(|condition| condition["type"] == "Ready");
+    let found = all.find(|condition| condition["type"] == type_);
     let text = |field: &str| {
-        let value = ready.and_then(|ready| ready[field].as_str());
+        let value = found.and_then(|found| found[field].as_str());
         value.unwrap_or_default().to_owned()
     };
     (text("status"), text("reason"), text("message"))

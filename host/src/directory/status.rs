@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use ringfence_api::{
-    Capability, Digest, FunctionName, Grants, Kind, LimitsSpec, Name, NamedCeiling, Refusal,
-    Resource, asks_granted, effective_grants, effective_limits,
+    AGENT_MISSING, Capability, Digest, FunctionName, Grants, Kind, LimitsSpec, Name, NamedCeiling,
+    Refusal, Resource, agent_missing, asks_granted, condition, effective_grants, effective_limits,
+    targets_found,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -255,12 +256,9 @@ fn ready(
         Provider::Agent(agent) if view.agents.contains_key(agent) => {
             Condition::new("Ready", true, "Ready", "it can be called")
         }
-        Provider::Agent(agent) => Condition::new(
-            "Ready",
-            false,
-            "AgentMissing",
-            format!("there is no agent {agent} that runs: apply it"),
-        ),
+        Provider::Agent(agent) => {
+            Condition::new("Ready", false, AGENT_MISSING, agent_missing(agent))
+        }
     }
 }
 
@@ -284,7 +282,6 @@ fn mcp(status: &McpStatus) -> Condition {
     Condition::new("Ready", true, "Ready", message)
 }
 
-/// Granting what is not there yet is allowed: resources may be applied in any order.
 fn targets(grants: &Grants, view: &TenantView) -> Condition {
     let mut missing = Vec::new();
     let tools = grants
@@ -313,19 +310,13 @@ fn targets(grants: &Grants, view: &TenantView) -> Condition {
             .filter(|name| tool.function(name).is_none());
         missing.extend(unknown.map(|name| format!("function {name} of tool {}", grant.name)));
     }
-    if missing.is_empty() {
-        return Condition::new(
-            "TargetsFound",
-            true,
-            "Found",
-            "everything that is granted exists",
-        );
-    }
-    let message = format!(
-        "granted, but not there (or not ready): {}",
-        missing.join(", ")
-    );
-    Condition::new("TargetsFound", false, "Missing", message)
+    let said = targets_found(&missing);
+    Condition::new(
+        condition::TARGETS_FOUND,
+        said.found,
+        said.reason,
+        said.message,
+    )
 }
 
 /// What a resource grants, with what it is granted by being what it is; and its limits.

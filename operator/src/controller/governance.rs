@@ -153,7 +153,10 @@ async fn model(operator: &Operator, tenant: &TenantName, name: &Name) -> Result<
         .status(&api, "Model", &model.metadata, &status)
         .await?;
     if let Some(written) = written {
-        operator.index.lock().apply(Change::Model(written.into()));
+        // It needs no second look itself.
+        let mut dirty = operator.index.lock().apply(Change::Model(written.into()));
+        dirty.models.remove(&(tenant.clone(), name.clone()));
+        operator.look_at(dirty);
     }
     Ok(())
 }

@@ -201,6 +201,7 @@ fn planned(operator: &Operator, id: &WorkloadId) -> Option<(Object, Vec<Arc<Inst
     let instances = index.instances_of(id);
     let history = index.history_of(id);
     let ceilings = index.ceilings_of(&id.tenant);
+    let missing = index.missing(id);
     drop(index);
     let refused = operator.refused.lock().get(id).cloned();
     let view = View {
@@ -208,6 +209,7 @@ fn planned(operator: &Operator, id: &WorkloadId) -> Option<(Object, Vec<Arc<Inst
         ceilings: &ceilings,
         instances: &instances,
         history: &history,
+        missing: &missing,
         refused: refused.as_deref(),
     };
     let plan = plan(&view, Timestamp::now());
@@ -238,8 +240,10 @@ async fn write_status(
         }
     };
     if let Some(change) = change {
-        // What this very plan led to needs no second look.
-        operator.index.lock().apply(change);
+        // What this very plan led to needs no second look, but by those that name it.
+        let mut dirty = operator.index.lock().apply(change);
+        dirty.workloads.remove(id);
+        operator.look_at(dirty);
     }
     tell(operator, object, &plan.status).await;
     Ok(())

@@ -8,6 +8,7 @@ mod ceilings;
 mod history;
 mod hosts;
 mod placing;
+mod references;
 mod secrets;
 mod version;
 
@@ -22,6 +23,7 @@ use ringfence_api::{
 
 pub use history::{revision, revision_gone};
 pub use hosts::HostView;
+pub use references::{Named, named};
 pub use secrets::{SecretAccess, SecretView};
 
 use crate::condition::holds;
@@ -31,6 +33,7 @@ use crate::scheduler::Cluster;
 use crate::workload::Object;
 use hosts::Hosts;
 use placing::state;
+use references::References;
 use secrets::SecretUse;
 pub(crate) use version::newer;
 
@@ -104,6 +107,7 @@ pub struct Index {
     history: HashMap<WorkloadId, Vec<Arc<ControllerRevision>>>,
     models: BTreeMap<(TenantName, Name), Arc<Model>>,
     hosts: Hosts,
+    references: References,
     secrets: SecretUse,
     /// What is placed where; the scheduler's own view.
     pub cluster: Cluster,
@@ -119,7 +123,7 @@ impl Index {
         let mut dirty = Dirty::default();
         match change {
             Change::Workload(object) => self.put_workload(object, &mut dirty),
-            Change::WorkloadGone(id) => self.remove_workload(&id),
+            Change::WorkloadGone(id) => self.remove_workload(&id, &mut dirty),
             Change::Instance(instance) => self.put_instance(instance, &mut dirty),
             Change::InstanceGone(key) => self.remove_instance(&key, &mut dirty),
             Change::Revision(entry) => self.put_revision(entry, &mut dirty),
@@ -129,7 +133,10 @@ impl Index {
             Change::Model(model) => self.put_model(model, &mut dirty),
             Change::ModelGone(tenant, name) => {
                 self.forget_model(&tenant, &name, &mut dirty);
-                self.models.remove(&(tenant, name));
+                let named = Named::Model(name.clone());
+                let before = self.is_there(&tenant, &named);
+                self.models.remove(&(tenant.clone(), name));
+                self.came_or_went(&tenant, named, before, &mut dirty);
             }
             Change::SecretAccess(tenant, access) => self.put_access(tenant, access, &mut dirty),
             Change::Tenant(tenant, labels) => self.put_tenant(tenant, labels, &mut dirty),
@@ -179,7 +186,10 @@ impl Index {
         let key: (TenantName, Name) = (tenant, name);
         let known = self.models.get(&key);
         if known.is_none_or(|known| newer(metadata, &known.metadata)) {
+            let named = Named::Model(key.1.clone());
+            let before = self.is_there(&key.0, &named);
             self.models.insert(key.clone(), model.clone());
+            self.came_or_went(&key.0, named, before, dirty);
             self.count_model(&key.0, &key.1, &model, dirty);
             dirty.models.insert(key);
         }
@@ -199,13 +209,19 @@ impl Index {
         }
         let tenant = id.tenant.clone();
         self.of_tenant.entry(tenant).or_default().insert(id.clone());
+        let before = self.is_there(&id.tenant, &Named::from(&id));
+        self.references.set(&id, named(&object.granted()).collect());
         self.workloads.insert(id.clone(), object);
+        self.came_or_went(&id.tenant, Named::from(&id), before, dirty);
         dirty.workloads.insert(id);
     }
 
-    fn remove_workload(&mut self, id: &WorkloadId) {
+    fn remove_workload(&mut self, id: &WorkloadId, dirty: &mut Dirty) {
         // Its instances are the garbage collector's: they name it as their owner.
+        let before = self.is_there(&id.tenant, &Named::from(id));
         self.workloads.remove(id);
+        self.references.set(id, BTreeSet::new());
+        self.came_or_went(&id.tenant, Named::from(id), before, dirty);
         if let Some(ids) = self.of_tenant.get_mut(&id.tenant) {
             ids.remove(id);
             if ids.is_empty() {
@@ -278,6 +294,11 @@ impl Index {
             dirty.workloads.insert(id);
         }
     }
+}
+
+fn can_be_asked(model: &Model) -> bool {
+    let status = model.status.as_ref();
+    status.is_some_and(|status| holds(&status.conditions, condition::READY))
 }
 
 fn was_ready_elsewhere(instance: &Instance) -> bool {

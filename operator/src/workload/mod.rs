@@ -23,6 +23,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -37,6 +38,7 @@ pub use history::Records;
 pub use plan::{Plan, plan};
 pub(crate) use target::is_ready;
 
+use crate::index::Named;
 use crate::invalid::invalid;
 use crate::key::WorkloadKind;
 
@@ -109,8 +111,27 @@ impl Object {
         }
     }
 
+    /// Whether any revision of it was ever complete.
+    pub(crate) fn has_run(&self) -> bool {
+        let status = self.status();
+        status.is_some_and(|status| status.current_revision.is_some())
+    }
+
+    /// The agent that it is, if it is nothing else.
+    fn agent(&self) -> Option<&Name> {
+        match self {
+            Self::Agent(_) => None,
+            Self::Tool(tool) => tool.spec.agent.as_ref(),
+        }
+    }
+
+    /// Whether it is an MCP server.
+    fn is_mcp(&self) -> bool {
+        matches!(self, Self::Tool(tool) if tool.spec.mcp.is_some())
+    }
+
     /// What its resource grants, with what it is granted by being what it is.
-    fn granted(&self) -> Grants {
+    pub(crate) fn granted(&self) -> Grants {
         match self {
             Self::Agent(agent) => agent.spec.component_grants(),
             Self::Tool(tool) => tool.spec.provider_grants(),
@@ -214,6 +235,8 @@ pub struct View<'a> {
     pub instances: &'a [Arc<Instance>],
     /// Its history.
     pub history: &'a [Arc<ControllerRevision>],
+    /// What it names of its tenant that does not run.
+    pub missing: &'a BTreeSet<Named>,
     /// What the API server did not take of what was planned last.
     pub refused: Option<&'a str>,
 }

@@ -1,12 +1,13 @@
 //! The status of an agent or tool.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 use ringfence_api::{
-    CanaryStep, Instance, KIND_LABEL, LimitRefusal, NAME_LABEL, Refusal, RolloutStatus,
-    WorkloadStatus, condition,
+    AGENT_MISSING, CanaryStep, Grants, Instance, KIND_LABEL, LimitRefusal, NAME_LABEL, Name,
+    Refusal, RolloutStatus, WorkloadStatus, agent_missing, condition,
 };
 
 use super::View;
@@ -14,6 +15,7 @@ use super::amounts::Bounds;
 use super::rollout::Phase;
 use super::target::{Refused, Target, is_living, is_ready};
 use crate::condition::{Verdict, find};
+use crate::index::{Named, named};
 
 /// Reason of `Progressing` where somebody has paused the rollout.
 pub(super) const PAUSED: &str = "RolloutPaused";
@@ -71,6 +73,9 @@ pub(super) fn of(outcome: &Outcome<'_>, newest: &Target<'_>) -> WorkloadStatus {
         let effective = known.effective(outcome.view);
         let limits = &newest.resolved.limits_refused;
         verdicts.push(asks_granted(&effective.refused, limits));
+        if !outcome.view.object.is_mcp() {
+            verdicts.push(targets_found(&effective.grants, outcome.view.missing));
+        }
         status.digest = known.digest;
         status.asked = Some(known.asked.clone());
         status.effective_grants = Some(effective.grants);
@@ -226,7 +231,16 @@ pub(super) fn trouble_of(newest: &Target<'_>) -> Option<(Cow<'static, str>, Stri
 fn ready(outcome: &Outcome<'_>, newest: &Target<'_>) -> Verdict {
     let (ready, wanted) = ready_of(newest, outcome.bounds.replicas);
     let rolled_back = outcome.phase == Phase::RolledBack;
+    let missing = |agent: &&Name| {
+        outcome
+            .view
+            .missing
+            .contains(&Named::Agent((*agent).clone()))
+    };
     if ready >= wanted as usize && !rolled_back {
+        if let Some(agent) = outcome.view.object.agent().filter(missing) {
+            return Verdict::no(condition::READY, AGENT_MISSING, agent_missing(agent));
+        }
         return Verdict::yes(condition::READY, READY, "it can be called");
     }
     if rolled_back {
@@ -264,6 +278,18 @@ fn trouble(instance: &Instance) -> Option<(Cow<'static, str>, String)> {
     }
     let trouble = says(condition::READY).filter(|_| status.host_name == instance.spec.host_name)?;
     Some((trouble.reason.clone().into(), trouble.message.clone()))
+}
+
+/// Which functions a tool has only its hosts know.
+fn targets_found(grants: &Grants, missing: &BTreeSet<Named>) -> Verdict {
+    let missing: Vec<String> = named(grants)
+        .filter(|named| missing.contains(named))
+        .map(|named| named.to_string())
+        .collect();
+    let said = ringfence_api::targets_found(&missing);
+    let mut verdict = Verdict::yes(condition::TARGETS_FOUND, said.reason, said.message);
+    verdict.holds = Some(said.found);
+    verdict
 }
 
 fn asks_granted(refused: &[Refusal], limits: &[LimitRefusal]) -> Verdict {

@@ -78,6 +78,7 @@ impl World {
             ceilings: &self.ceilings,
             instances: &self.instances,
             history: &self.history,
+            missing: &Default::default(),
             refused: None,
         };
         plan(&view, now())

@@ -66,6 +66,7 @@ impl World {
             ceilings: &[],
             instances: &self.instances,
             history: &self.history,
+            missing: &Default::default(),
             refused: None,
         };
         plan(&view, self.now)
