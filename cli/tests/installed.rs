@@ -1,5 +1,5 @@
 //! The chart on a real node: installed with Helm, operator and hosts as Pods from an image made here, called through
-//! the Service, upgraded under load, and removed. `make test-cluster` runs it.
+//! the Service, upgraded under load, scaled by it, and removed. `make test-cluster` runs it.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,3 +16,5 @@ mod load;
 mod readme;
 #[path = "installed/registry.rs"]
 mod registry;
+#[path = "installed/scaling.rs"]
+mod scaling;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use ringfence_test_cluster::{ControlPlane, Node, chart, import_tar};
+use ringfence_test_cluster::{ControlPlane, Node, Settings, chart, import_tar};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
 /// The namespace of the release.
@@ -22,9 +22,13 @@ pub(crate) struct Installed {
 
 impl Installed {
     pub(crate) async fn start() -> Self {
+        Self::start_with(Settings::default()).await
+    }
+
+    pub(crate) async fn start_with(settings: Settings) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let installed = Self {
-            node: Node::start().await.unwrap(),
+            node: Node::start_with(settings).await.unwrap(),
             folder: tempfile::tempdir().unwrap(),
         };
         let before = installed.import(&format!("{IMAGE}:before")).await;
@@ -130,6 +134,7 @@ impl Installed {
             ][..],
             &["get", "events", "-n", SYSTEM],
             &["get", "instances,agents", "-A", "-o", "yaml"],
+            &["describe", "hpa", "-n", SYSTEM],
             &[
                 "logs",
                 "-n",

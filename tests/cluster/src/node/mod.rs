@@ -56,6 +56,15 @@ impl Node {
     /// # Errors
     /// When this process is not root's, when something is missing, or when a part does not start.
     pub async fn start() -> Result<Self, Error> {
+        Self::start_with(Settings::default()).await
+    }
+
+    /// Starts one with other settings. Where its API server listens, and which addresses Services have, follows from
+    /// its network whatever they say.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_with(settings: Settings) -> Result<Self, Error> {
         let programs = Programs::of_node()?;
         if let Some(missing) = INSTALLED.iter().find(|path| !Path::new(path).exists()) {
             return Err(Error::NotInstalled { missing });
@@ -70,7 +79,7 @@ impl Node {
         let control_plane = ControlPlane::start_with(Settings {
             address: network.host().into(),
             services: network.services(),
-            ..Settings::default()
+            ..settings
         })
         .await?;
 
