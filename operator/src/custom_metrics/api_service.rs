@@ -7,14 +7,13 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
-use ringfence_api::peer;
+use ringfence_api::{chain, peer};
 use serde_json::json;
 
 use super::{API_SERVICE, SERVICE};
 use crate::error::Error;
 use crate::metrics::Verb;
 use crate::write::{FIELD_MANAGER, Writer};
-use ringfence_api::chain;
 
 /// What did not work is tried again after this long, if the next look is later.
 const RETRY: Duration = Duration::from_secs(2);

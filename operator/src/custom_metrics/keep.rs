@@ -1,11 +1,13 @@
 //! Keeps the door as it should be: with a certificate that has not run out, of an authority that counts, for an
 //! aggregator that is known by what the cluster says now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use rcgen::KeyPair;
+use ringfence_api::chain;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
@@ -15,9 +17,6 @@ use super::server_name;
 use crate::certificates::{self, Authorities, AuthorityError, Clock, StoreError};
 use crate::error::Error;
 use crate::write::in_time;
-use ringfence_api::chain;
-
-use std::sync::Arc;
 
 /// What did not work is tried again after this long, if the next look is later.
 const RETRY: Duration = Duration::from_secs(2);

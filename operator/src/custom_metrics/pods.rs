@@ -8,10 +8,10 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{Config, Event};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, ResourceExt as _};
+use ringfence_api::chain;
 use tokio::sync::watch;
 
 use super::values::Pods;
-use ringfence_api::chain;
 
 /// What all Pods of hosts have, whichever pool they are of.
 const HOSTS: &str = "app.kubernetes.io/name=ringfence,app.kubernetes.io/component=host";

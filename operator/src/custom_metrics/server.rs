@@ -17,6 +17,7 @@ use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use ringfence_api::chain;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -98,7 +99,7 @@ impl Server {
             Ok(stream) => stream,
             Err(error) => {
                 self.metrics.custom_metrics_turned_away();
-                tracing::debug!(error = %ringfence_api::chain(&error), "a connection for custom metrics was turned away");
+                tracing::debug!(error = %chain(&error), "a connection for custom metrics was turned away");
                 return;
             }
         };
