@@ -7,6 +7,8 @@
 mod compile;
 #[path = "artifact/crash.rs"]
 mod crash;
+#[path = "artifact/credentials.rs"]
+mod credentials;
 #[path = "artifact/fixture.rs"]
 mod fixture;
 #[path = "artifact/logins.rs"]
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     let mut tests = Vec::new();
     compile::add(&mut tests);
     crash::add(&mut tests);
+    credentials::add(&mut tests);
     logins::add(&mut tests);
     registry::add(&mut tests);
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()

@@ -234,9 +234,10 @@ impl Artifacts {
         logins: &[PullLogin],
     ) -> Result<Digest, ArtifactError> {
         match source {
-            ArtifactSource::Digest(digest) => match self.0.store.get(tenant, digest) {
-                Some(_) => Ok(*digest),
-                None => Err(ArtifactError::NotFound(*digest)),
+            // What a resource pulled by its image is there for images, which show that they may be read.
+            ArtifactSource::Digest(digest) => match self.0.store.is_given(tenant, digest) {
+                true => Ok(*digest),
+                false => Err(ArtifactError::NotFound(*digest)),
             },
             ArtifactSource::Image(ImageSource { image, .. }) => {
                 match self.0.store.pinned(tenant, image) {

@@ -391,6 +391,13 @@ impl Store {
         found.then_some(()).ok_or(ArtifactError::NotFound(*digest))
     }
 
+    /// Whether people of the tenant put an artifact here.
+    pub(super) fn is_given(&self, tenant: &TenantName, digest: &Digest) -> bool {
+        let index = self.index.lock();
+        let meta = index.get(digest).map(|entry| &entry.meta);
+        meta.is_some_and(|meta| meta.owners.contains(tenant) && meta.given.contains(tenant))
+    }
+
     /// Notes that a tenant may read an artifact.
     pub(super) fn note_read(&self, read: ImageRead, digest: &Digest) -> Result<(), ArtifactError> {
         let mut index = self.index.lock();

@@ -156,6 +156,11 @@ async fn resources() {
         "{fetched:?}"
     );
 
+    // Its digest alone shows nothing.
+    let by_digest = ArtifactSource::Digest(digest);
+    let hidden = artifacts.resolve(&mine, &by_digest, &[]).await;
+    assert!(matches!(hidden, Err(ArtifactError::NotFound(_))));
+
     // What somebody pulled by hand may be run by name, as README says of a host of one's own.
     let theirs = other();
     let by_hand = Login::new(Registry::USER.into(), Registry::PASSWORD.into());
@@ -164,8 +169,10 @@ async fn resources() {
         .await
         .unwrap();
     let source = ArtifactSource::image(&*image);
-    let named = artifacts.resolve(&theirs, &source, &[]).await;
-    assert_eq!(named.unwrap(), digest);
+    for source in [&source, &by_digest] {
+        let named = artifacts.resolve(&theirs, source, &[]).await;
+        assert_eq!(named.unwrap(), digest);
+    }
 }
 
 async fn remembered() {

@@ -143,12 +143,12 @@ impl Session {
     pub(in crate::artifact) async fn may_read(&mut self, digest: &Digest) -> Result<(), OciError> {
         let url = self.url(&format!("blobs/{digest}"))?;
         let response = self.send(&url, |http| http.head(url.clone())).await?;
-        // Where it would be sent from is the registry's business, and so is who gets that far.
-        if response.status().is_redirection() {
-            return Ok(());
-        }
-        self.expect(response, StatusCode::OK)
-            .await
+        let response = match response.status().is_redirection() {
+            // What it leads to may be for a download only, or say that one has to log in: its body is not read.
+            true => self.blob(digest).await,
+            false => self.expect(response, StatusCode::OK).await,
+        };
+        response
             .map(drop)
             .map_err(|error| of_component(error, digest))
     }
