@@ -144,3 +144,7 @@ impl Identity {
         now < self.due && authorities.bundle().contains(&self.authority)
     }
 }
+
+#[cfg(test)]
+#[path = "keep_tests.rs"]
+mod tests;
