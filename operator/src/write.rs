@@ -365,45 +365,5 @@ pub(crate) async fn in_time<T>(
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
-
-    use http::{Request, Response};
-    use kube::client::Body;
-    use tokio::time::Instant;
-    use tower::service_fn;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn nothing_is_sent_by_who_does_not_lead() {
-        let sent = Arc::new(AtomicUsize::new(0));
-        let counts = sent.clone();
-        let server = service_fn(move |_: Request<Body>| {
-            counts.fetch_add(1, Ordering::Relaxed);
-            let gone = r#"{"kind":"Status","status":"Failure","reason":"NotFound","code":404}"#;
-            let answer = Response::builder().status(404);
-            let answer = answer.body(Body::from(gone.as_bytes().to_vec())).unwrap();
-            std::future::ready(Ok::<_, Infallible>(answer))
-        });
-        let client = Client::new(server, "default");
-        let term = Term::default();
-        let writer = Writer::new(client, Metrics::default(), term.clone());
-        let refused = writer.forget("default", "a-1").await;
-        assert!(
-            matches!(refused, Err(Error::NotLeading { .. })),
-            "{refused:?}"
-        );
-        assert_eq!(sent.load(Ordering::Relaxed), 0);
-
-        term.until(Instant::now() + Duration::from_secs(4));
-        writer.forget("default", "a-1").await.unwrap();
-        assert_eq!(sent.load(Ordering::Relaxed), 1);
-        tokio::time::advance(Duration::from_secs(4)).await;
-        assert!(writer.forget("default", "a-1").await.is_err());
-        assert_eq!(sent.load(Ordering::Relaxed), 1);
-    }
-}
+#[path = "write_tests.rs"]
+pub(crate) mod tests;

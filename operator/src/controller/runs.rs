@@ -268,3 +268,49 @@ async fn remove(operator: &Operator, key: &RunKey, uid: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::write::tests::leading;
+
+    #[tokio::test]
+    async fn what_is_written_about_a_run_is_about_the_one_that_was_seen() {
+        let (writer, sent) = leading();
+        let operator = Operator::new(writer, "operator", "ringfence-system");
+        let run: Run = serde_json::from_value(json!({
+            "apiVersion": API_VERSION, "kind": "Run",
+            "metadata": {
+                "name": "r", "namespace": "team", "uid": "u-1", "resourceVersion": "7", "generation": 1,
+            },
+            "spec": {"agent": {"name": "writer", "input": "hello"}},
+        }))
+        .unwrap();
+        let key = RunKey {
+            tenant: "team".parse().unwrap(),
+            name: "r".to_owned(),
+        };
+        let bind = Step::Bind(
+            Name::well_known("h"),
+            "j".to_owned(),
+            std::time::Duration::ZERO,
+        );
+        for step in [bind, Step::End(Ending::Canceled), Step::Remove] {
+            // What is answered is that there is none, which is then known.
+            let (now, wall) = (Instant::now(), Timestamp::now());
+            operator.runs.lock().put(&run, now, wall);
+            follow_step(&operator, key.clone(), step).await;
+        }
+        let sent = std::mem::take(&mut *sent.lock());
+        let [(_, _, bound), (_, _, ended), (method, _, removed)] = &*sent else {
+            panic!("{sent:?}");
+        };
+        for changed in [bound, ended] {
+            assert_eq!(changed["metadata"]["resourceVersion"], "7", "{changed}");
+        }
+        assert_eq!(*method, Method::DELETE);
+        assert_eq!(removed["preconditions"]["uid"], "u-1", "{removed}");
+    }
+}
