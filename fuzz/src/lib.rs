@@ -8,12 +8,14 @@
 
 mod arguments;
 mod inspect;
+mod logins;
 mod manifests;
 mod seeds;
 mod urls;
 
 pub use arguments::{TYPE_END, arguments};
 pub use inspect::inspect;
+pub use logins::logins;
 pub use manifests::manifests;
-pub use seeds::{Seeds, argument_seeds, inspect_seeds, manifest_seeds, url_seeds};
+pub use seeds::{Seeds, argument_seeds, inspect_seeds, login_seeds, manifest_seeds, url_seeds};
 pub use urls::urls;

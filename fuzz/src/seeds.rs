@@ -133,6 +133,35 @@ pub fn manifest_seeds() -> Seeds {
     Seeds { inputs, words }
 }
 
+/// Images, and files of logins for them.
+pub fn login_seeds() -> Seeds {
+    let inputs = texts(&[
+        "r.example:5000/team/a:1\n{\"auths\": {\"r.example:5000\": {\"auth\": \"dXNlcjpwYXNz\"}, \
+         \"https://r.example:5000/team/\": {\"username\": \"u\", \"password\": \"p\"}}}",
+        "docker.io/a/b\n{\"auths\": {\"https://index.docker.io/v1/\": {\"auth\": \"dTpw\"}}}",
+        "a.b.c/d\n{\"auths\": {\"*.b.*/d\": {\"auth\": \"dTpw\", \"identitytoken\": \"\"}}, \
+         \"credHelpers\": {\"x\": null}, \"credsStore\": \"y\"}",
+        "[::1]:5000/a@sha256:0\n{\"auths\": {\"[::1]:5000\": {}}}",
+    ]);
+    let words: &[&[u8]] = &[
+        b"*",
+        b"**",
+        b"/",
+        b"//",
+        b":",
+        b".",
+        b"\"",
+        b"https://",
+        b"/v1/",
+        b"v2",
+        b"{}",
+        b"null",
+        b"\xc3\xa9",
+        b"\\u002a",
+    ];
+    Seeds { inputs, words }
+}
+
 /// URLs.
 pub fn url_seeds() -> Seeds {
     let inputs = texts(&[

@@ -89,6 +89,11 @@ fn no_bytes_panic_the_inspection() {
 }
 
 #[test]
+fn no_text_panics_the_logins() {
+    try_with(ringfence_fuzz::logins, &ringfence_fuzz::login_seeds());
+}
+
+#[test]
 fn no_text_panics_the_manifests() {
     try_with(ringfence_fuzz::manifests, &ringfence_fuzz::manifest_seeds());
 }
