@@ -3,7 +3,7 @@
 mod world;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::stream;
@@ -16,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::PeerTls;
 use super::hosts::Peer;
-use super::testing::Authority;
+use super::testing::{Authority, VALID};
 use crate::directory::Instance;
 use crate::error::CallError;
 use crate::limits::name;
@@ -454,4 +454,44 @@ async fn what_is_too_large_for_a_message_is_refused_before_it_is_sent() {
         refused,
         Some(CallError::limit(name::PEER_MESSAGE_BYTES, most as u64))
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_counts_no_longer_than_the_certificates_of_either_side() {
+    const SHORT: Duration = Duration::from_secs(2);
+    for short in ["a", "b"] {
+        let authority = Authority::new();
+        let until = SystemTime::now() + SHORT;
+        let [a, b] = ["a", "b"].map(|name| authority.host(name));
+        let own = if short == "a" { &a } else { &b };
+        let renew = |until| {
+            let id = ringfence_api::peer::host_id(own.name());
+            let id = rcgen::SanType::URI(id.try_into().unwrap());
+            own.set(authority.issue(vec![id], until)).unwrap();
+        };
+        renew(until);
+        let (a, b) = (
+            Side::new("a", a.clone()).await,
+            Side::new("b", b.clone()).await,
+        );
+        b.runs();
+        a.knows(&b);
+        b.knows(&a);
+        a.sees(&["b"]);
+        assert!(a.call("who").await.unwrap().starts_with("b "));
+        // Calls keep the connection busy until it is not believed any more.
+        let call = async || {
+            let caller = Principal::user(tenant(), "ann");
+            let brief = CallContext::start(tenant(), caller, Duration::from_secs(1));
+            a.call_with(brief, "who").await
+        };
+        let refused = async { while call().await.is_ok() {} };
+        let refused = tokio::time::timeout(PATIENCE, refused).await;
+        assert!(refused.is_ok(), "that of {short} has run out long ago");
+        assert!(SystemTime::now() >= until, "that of {short}: too early");
+        renew(SystemTime::now() + VALID);
+        let again = async { while call().await.is_err() {} };
+        let again = tokio::time::timeout(PATIENCE, again).await;
+        assert!(again.is_ok(), "that of {short} is renewed");
+    }
 }
