@@ -23,3 +23,5 @@ mod images;
 mod roles;
 #[path = "access/secrets.rs"]
 mod secrets;
+#[path = "shared/started.rs"]
+mod started;

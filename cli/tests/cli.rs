@@ -10,15 +10,17 @@ mod outside;
 mod power;
 #[path = "cli/registry.rs"]
 mod registry;
+#[path = "shared/started.rs"]
+mod started;
 #[path = "cli/tls.rs"]
 mod tls;
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use outside::{http_with, status};
+use started::started;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
 /// Longest that a host may take to start: the first start compiles the built-in chat agent.
@@ -37,16 +39,7 @@ impl Host {
     }
 
     fn started(folder: &Path, mut command: Command) -> Self {
-        let mut process = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let url = line.trim().to_owned();
-        assert!(
-            url.starts_with("http://127.0.0.1:"),
-            "the host did not start: {line:?}"
-        );
+        let (process, url) = started(&mut command);
         Self {
             process,
             url,
@@ -119,7 +112,6 @@ fn serve(folder: &Path, arguments: &[&str]) -> Command {
         .arg(folder.join("data"))
         .args(arguments)
         .env_remove("RINGFENCE_HOST")
-        .stdout(Stdio::piped())
         .stderr(Stdio::null());
     command
 }

@@ -23,5 +23,7 @@ mod resources;
 mod rollout;
 #[path = "cluster/same.rs"]
 mod same;
+#[path = "shared/started.rs"]
+mod started;
 #[path = "cluster/targets.rs"]
 mod targets;

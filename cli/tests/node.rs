@@ -8,9 +8,8 @@
 )]
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use ringfence_operator::certificates;
@@ -18,10 +17,13 @@ use ringfence_operator::metrics::Metrics;
 use ringfence_operator::run::{Settings, run};
 use ringfence_test_cluster::ControlPlane;
 use serde_json::{Value, json};
+use started::started;
 use tokio::task::JoinHandle;
 
 #[path = "node/faults.rs"]
 mod faults;
+#[path = "shared/started.rs"]
+mod started;
 #[path = "node/webhooks.rs"]
 mod webhooks;
 
@@ -91,33 +93,18 @@ impl Host {
     /// One that keeps its state in a folder that outlives it.
     fn start_in(cluster: &ControlPlane, name: &str, data: &Path) -> Self {
         let log = File::create(data.join("log")).unwrap();
-        let mut process = Command::new(BINARY)
-            .args([
-                "host",
-                "--name",
-                name,
-                "--listen",
-                "127.0.0.1:0",
-                "--sandboxes",
-                "16",
-            ])
+        let mut command = Command::new(BINARY);
+        command
+            .args(["host", "--name", name, "--listen", "127.0.0.1:0"])
+            .args(["--sandboxes", "16"])
             .arg("--data-dir")
             .arg(data)
             .env("KUBECONFIG", cluster.kubeconfig())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let stdout = process.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        assert!(
-            line.starts_with("http://127.0.0.1:"),
-            "the host did not start: {line:?}"
-        );
+            .stderr(log);
+        let (process, url) = started(&mut command);
         Self {
             process,
-            url: line.trim().to_owned(),
+            url,
             log: data.join("log"),
             _data: None,
         }

@@ -10,6 +10,8 @@
 mod canary;
 #[path = "routing/fixture.rs"]
 mod fixture;
+#[path = "shared/started.rs"]
+mod started;
 #[path = "routing/traces.rs"]
 mod traces;
 

@@ -1,14 +1,15 @@
 //! A control plane with the chart's permissions, an operator under its account, and hosts under theirs.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use ringfence_operator::metrics::Metrics;
 use ringfence_operator::run::{Settings, run};
 use ringfence_test_cluster::ControlPlane;
 use serde_json::Value;
+
+use crate::started::started;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
 /// The namespace of the operator and the hosts.
@@ -186,25 +187,16 @@ impl Host {
                 .env("RINGFENCE_LOG", filter)
                 .stderr(log.reopen().unwrap());
         }
-        let mut process = command
+        command
             .args(["host", "--name", name, "--listen", "127.0.0.1:0"])
             .args(["--sandboxes", "16", "--data-dir"])
             .arg(data.path())
             .args(arguments)
-            .env("KUBECONFIG", kubeconfig)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let stdout = process.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        assert!(
-            line.starts_with("http://127.0.0.1:"),
-            "the host did not start: {line:?}"
-        );
+            .env("KUBECONFIG", kubeconfig);
+        let (process, url) = started(&mut command);
         Self {
             process,
-            url: line.trim().to_owned(),
+            url,
             data,
             log,
         }

@@ -1,7 +1,6 @@
 //! A control plane with the kinds and an operator, hosts that joined it, and the command as a person
 //! types it.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +9,8 @@ use ringfence_operator::metrics::Metrics;
 use ringfence_operator::run::{Settings, run};
 use ringfence_test_cluster::{ControlPlane, shared};
 use tokio::sync::OnceCell;
+
+use crate::started::started;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
 /// The namespace of hosts and Leases.
@@ -99,22 +100,10 @@ impl Host {
         if !listens {
             command.args(["--listen", "127.0.0.1:0"]);
         }
-        let mut process = command
-            .arg("--data-dir")
-            .arg(data.path())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let stdout = process.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        assert!(
-            line.starts_with("http://"),
-            "the host did not start: {line:?}"
-        );
+        let (process, url) = started(command.arg("--data-dir").arg(data.path()));
         Self {
             process,
-            url: line.trim().to_owned(),
+            url,
             _data: data,
         }
     }

@@ -199,7 +199,10 @@ async fn a_host_whose_disk_is_full_lives_and_recovers() {
             assert!((500..600).contains(&status), "{status}");
         }
     }
-    tokio::time::sleep(Duration::from_secs(11)).await; // longer than a Lease lasts
+    // A Lease lasts for four renewals, so that by then it would have run out.
+    for _ in 0..5 {
+        renewed(&cluster, "first").await;
+    }
     let said = ["get", "host/first", "-n", SYSTEM, "-o", READY];
     assert_eq!(cluster.kubectl(&said).await.unwrap(), "True");
     assert_eq!(
@@ -213,6 +216,26 @@ async fn a_host_whose_disk_is_full_lives_and_recovers() {
     answers(&cluster, &host, "first").await;
     operator.abort();
     drop(host);
+}
+
+/// Waits until a host renews its Lease.
+async fn renewed(cluster: &ControlPlane, host: &str) {
+    let get = [
+        "get",
+        "lease",
+        host,
+        "-n",
+        SYSTEM,
+        "-o",
+        "jsonpath={.spec.renewTime}",
+    ];
+    let before = cluster.kubectl(&get).await.unwrap();
+    let other = async {
+        while cluster.kubectl(&get).await.unwrap() == before {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, other).await.unwrap();
 }
 
 const READY: &str = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";

@@ -1,8 +1,7 @@
 //! A control plane with an operator, and host processes that joined it and call each other.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use ringfence_operator::metrics::Metrics;
@@ -10,6 +9,8 @@ use ringfence_operator::run::{Settings, run};
 use ringfence_test_cluster::ControlPlane;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
+
+use crate::started::started;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_ringfence");
 const SYSTEM: &str = "ringfence-system";
@@ -163,28 +164,20 @@ impl Host {
             assert!(copied.unwrap().success());
         }
         let log = std::fs::File::create(data.path().join("log")).unwrap();
-        let mut process = Command::new(BINARY)
+        let mut command = Command::new(BINARY);
+        command
             .args(["host", "--name", name, "--sandboxes", "16"])
             .args(["--listen", "127.0.0.1:0", "--peer-listen", "127.0.0.1:0"])
             .arg("--data-dir")
             .arg(data.path())
             .env("KUBECONFIG", cluster.control.kubeconfig())
             .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        let stdout = process.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        assert!(
-            line.starts_with("http://"),
-            "the host did not start: {line:?}"
-        );
+            .stderr(log);
+        let (process, url) = started(&mut command);
         Self {
             process,
             name: name.to_owned(),
-            url: line.trim().to_owned(),
+            url,
             data,
         }
     }
