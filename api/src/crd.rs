@@ -7,6 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube_core::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
+use crate::host_pool::POOL_NAME;
 use crate::{Agent, Ceiling, Host, HostPool, Instance, Model, Run, Tool};
 
 /// The definitions, in the order in which they are installed.
@@ -28,13 +29,29 @@ pub fn definitions() -> Vec<Value> {
 
 fn definition(crd: CustomResourceDefinition) -> Value {
     // A definition holds nothing that JSON cannot.
+    let kind = crd.spec.names.kind.clone();
     let mut crd = serde_json::to_value(crd).unwrap_or_default();
     if let Some(versions) = crd["spec"]["versions"].as_array_mut() {
         for version in versions {
-            structural(&mut version["schema"]["openAPIV3Schema"]);
+            let schema = &mut version["schema"]["openAPIV3Schema"];
+            structural(schema);
+            if kind == "HostPool" {
+                schema["x-kubernetes-validations"] = pool_rules();
+            }
         }
     }
     crd
+}
+
+/// Rules about the name, which only the root of a schema may look at.
+fn pool_rules() -> Value {
+    json!([{
+        "rule": format!("!has(self.spec.hosts) || self.metadata.name.size() <= {POOL_NAME}"),
+        "message": format!(
+            "spec.hosts: a pool whose hosts the operator runs has a name of at most {POOL_NAME} characters: make \
+             one with a shorter name"
+        ),
+    }])
 }
 
 /// Rewrites a schema, and those inside it, to what Kubernetes takes.

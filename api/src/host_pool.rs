@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{HostsSpec, Isolation, Name};
 
+/// Characters of the name of a pool whose hosts the operator runs: Kubernetes cuts the names of Pods that it makes for
+/// a Deployment, and by these it is known of which pool a host is.
+pub(crate) const POOL_NAME: usize = 36;
+
 /// A set of hosts, and whose instances they take.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
 #[kube(

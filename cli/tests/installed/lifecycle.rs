@@ -235,11 +235,12 @@ async fn hosts_write_about_themselves_only(installed: &Installed) {
             .await;
         written.map_err(|error| error.to_string())
     };
-    let host = |name: &str| {
+    let of_pool = |name: &str, pool: &str| {
         format!(
-            "{{apiVersion: ringfence.dev/v1alpha1, kind: Host, metadata: {{name: {name}, namespace: {SYSTEM}}}, spec: {{pool: default, unschedulable: true}}}}"
+            "{{apiVersion: ringfence.dev/v1alpha1, kind: Host, metadata: {{name: {name}, namespace: {SYSTEM}}}, spec: {{pool: {pool}, unschedulable: true}}}}"
         )
     };
+    let host = |name: &str| of_pool(name, "default");
     let lease = |name: &str| {
         format!(
             "{{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {{name: {name}, namespace: {SYSTEM}}}, spec: {{leaseDurationSeconds: 3600}}}}"
@@ -250,6 +251,19 @@ async fn hosts_write_about_themselves_only(installed: &Installed) {
         let error = write(other).await.unwrap_err();
         assert!(error.contains("may write about itself"), "{error}");
     }
+    // A pool that somebody else runs has the hosts that say so; one of the operator's has its Pods.
+    write(of_pool(own, "elsewhere")).await.unwrap();
+    let pool = "{apiVersion: ringfence.dev/v1alpha1, kind: HostPool, metadata: {name: elsewhere}, spec: {hosts: {replicas: 0}}}";
+    installed.cluster().apply(pool).await.unwrap();
+    installed
+        .eventually("the host is refused in another pool", async || {
+            let written = write(of_pool(own, "elsewhere")).await;
+            written.is_err_and(|error| error.contains("is none of the pool elsewhere"))
+        })
+        .await;
+    installed
+        .kubectl(&["delete", "hostpool", "elsewhere"])
+        .await;
 }
 
 /// What is left of a release, but for the definitions and what Kubernetes itself keeps.

@@ -161,4 +161,8 @@ async fn contradictions_are_refused() {
         let error = refused.unwrap_err().to_string();
         assert!(error.contains(told), "{hosts}: {error}");
     }
+    let long =
+        pool("{hosts: {replicas: 0}}").replace("name: red", &format!("name: {}", "p".repeat(37)));
+    let error = cluster.apply(&long).await.unwrap_err().to_string();
+    assert!(error.contains("at most 36 characters"), "{error}");
 }
