@@ -28,6 +28,8 @@ mod outages;
 mod pools;
 #[path = "cluster/rollouts.rs"]
 mod rollouts;
+#[path = "cluster/scenario.rs"]
+mod scenario;
 #[path = "cluster/webhooks.rs"]
 mod webhooks;
 #[path = "cluster/workloads.rs"]

@@ -8,27 +8,13 @@ use serde_json::{Value, json};
 use crate::fixture::{Running, SYSTEM, condition, eventually, get, own_cluster};
 use crate::hosts::PlayedHost;
 use crate::interrupt::Cut;
+use crate::scenario::Scenario;
 
-/// Something of everything that makes the operator write: a model, an agent, a tool whose component a host has to
-/// find out about first.
-const SCENARIO: &str = "
-apiVersion: ringfence.dev/v1alpha1
-kind: Model
-metadata: {name: small}
-spec: {provider: {scripted: {turns: [{text: hello}]}}}
----
-apiVersion: ringfence.dev/v1alpha1
-kind: Agent
-metadata: {name: writer}
-spec: {instructions: Answer briefly., model: {name: small}, grants: {tools: [{name: search}]}}
----
-apiVersion: ringfence.dev/v1alpha1
-kind: Tool
-metadata: {name: search}
-spec:
-  component: {image: 'registry.example.com/search:1'}
-  grants: {clocks: true, session: true, http: [{host: example.com}]}
-";
+const SCENARIO: Scenario = Scenario {
+    provider: "scripted: {turns: [{text: hello}]}",
+    agent: "instructions: Answer briefly., grants: {tools: [{name: search}]}",
+    tool: "clocks: true, session: true, http: [{host: example.com}]",
+};
 /// Writes that a clean run makes at least; with fewer the test would not test much.
 const WRITES: usize = 8;
 
@@ -37,11 +23,7 @@ pub(crate) async fn apply(cluster: &ControlPlane, namespace: &str) {
         .kubectl(&["create", "namespace", namespace])
         .await
         .unwrap();
-    let arguments = ["apply", "--server-side", "-n", namespace, "-f", "-"];
-    cluster
-        .kubectl_as(cluster.kubeconfig(), &arguments, SCENARIO)
-        .await
-        .unwrap();
+    SCENARIO.apply(cluster, namespace).await;
 }
 
 /// What there is, without what differs from run to run: times, versions, identifiers.

@@ -10,54 +10,23 @@ use serde_json::Value;
 use crate::fixture::{Running, SYSTEM, condition, eventually, get, own_cluster};
 use crate::hosts::PlayedHost;
 use crate::interrupt::Cut;
+use crate::scenario::Scenario;
 
-/// Something of everything that makes the operator write, also to what is there already.
-const BEFORE: &str = "
-apiVersion: ringfence.dev/v1alpha1
-kind: Model
-metadata: {name: small}
-spec: {provider: {openAi: {model: small, apiKey: {secret: {name: first, key: token}}}}}
----
-apiVersion: ringfence.dev/v1alpha1
-kind: Agent
-metadata: {name: writer}
-spec: {instructions: Answer briefly., model: {name: small}, grants: {tools: [{name: search}]}}
----
-apiVersion: ringfence.dev/v1alpha1
-kind: Tool
-metadata: {name: search}
-spec:
-  component: {image: 'registry.example.com/search:1'}
-  grants: {clocks: true, http: [{host: example.com}]}
-";
+/// What there is when the first leader works, with a Secret, so that there are Roles to write, too.
+const BEFORE: Scenario = Scenario {
+    provider: "openAi: {model: small, apiKey: {secret: {name: first, key: token}}}",
+    agent: "instructions: Answer briefly., grants: {tools: [{name: search}]}",
+    tool: "clocks: true, http: [{host: example.com}]",
+};
 /// The same, less of it, as somebody wants it once the first leader is out of reach.
-const AFTER: &str = "
-apiVersion: ringfence.dev/v1alpha1
-kind: Model
-metadata: {name: small}
-spec: {provider: {openAi: {model: small, apiKey: {secret: {name: second, key: token}}}}}
----
-apiVersion: ringfence.dev/v1alpha1
-kind: Agent
-metadata: {name: writer}
-spec: {instructions: Answer at length., model: {name: small}}
----
-apiVersion: ringfence.dev/v1alpha1
-kind: Tool
-metadata: {name: search}
-spec:
-  component: {image: 'registry.example.com/search:1'}
-  grants: {clocks: true}
-";
+const AFTER: Scenario = Scenario {
+    provider: "openAi: {model: small, apiKey: {secret: {name: second, key: token}}}",
+    agent: "instructions: Answer at length.",
+    tool: "clocks: true",
+};
 const KINDS: &str = "models,agents,tools,instances,controllerrevisions,roles,rolebindings";
 /// Writes that a run makes at least; with fewer the test would not test much.
 const WRITES: usize = 8;
-
-async fn apply(cluster: &ControlPlane, namespace: &str, what: &str) {
-    let arguments = ["apply", "--server-side", "-n", namespace, "-f", "-"];
-    let applied = cluster.kubectl_as(cluster.kubeconfig(), &arguments, what);
-    applied.await.unwrap();
-}
 
 /// Everything that there is, by its unique id.
 async fn all(cluster: &ControlPlane, namespace: &str) -> Option<BTreeMap<String, Value>> {
@@ -105,7 +74,7 @@ async fn what_arrives_late_undoes_nothing() {
         let cut = Cut::slow_after(count);
         let first = Running::start_behind(cluster, &format!("first-{count}"), cut.clone());
         first.leads().await;
-        apply(cluster, &namespace, BEFORE).await;
+        BEFORE.apply(cluster, &namespace).await;
         let held = tokio::select! {
             () = cut.held() => true,
             _ = settled(cluster, &namespace) => false,
@@ -115,7 +84,7 @@ async fn what_arrives_late_undoes_nothing() {
             break;
         }
         // It hears of what is wanted now, too, but what it makes of that stays on its way.
-        apply(cluster, &namespace, AFTER).await;
+        AFTER.apply(cluster, &namespace).await;
         let told = first.gives_up().await;
         assert!(told.contains("could not be renewed"), "{told}");
         // Its Lease would run out by itself; this only saves the time.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::fixture::{Running, SYSTEM, condition, eventually, get, own_cluster};
 use crate::hosts::{LEASE, PlayedHost};
 use crate::interrupt::Cut;
+use crate::scenario;
 
 fn agents(names: &[&str]) -> String {
     let agent = |name: &&str| {
@@ -25,11 +26,7 @@ spec: {{instructions: Answer briefly., model: {{name: small}}}}
 }
 
 async fn apply(cluster: &ControlPlane, namespace: &str, names: &[&str]) {
-    let arguments = ["apply", "--server-side", "-n", namespace, "-f", "-"];
-    cluster
-        .kubectl_as(cluster.kubeconfig(), &arguments, &agents(names))
-        .await
-        .unwrap();
+    scenario::apply(cluster, namespace, &agents(names)).await;
 }
 
 /// Waits until exactly these agents are there, all ready, with one instance each and nothing else.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::fixture::{PATIENCE, Running, SYSTEM, condition, eventually, get, own_cluster};
 use crate::hosts::PlayedHost;
 use crate::kills::{self, settled};
+use crate::scenario;
 
 /// As whom the operator works here, so that only its requests are asked about.
 const OPERATOR: &str = "operator";
@@ -115,11 +116,7 @@ async fn a_webhook_that_is_away_is_not_stormed() {
     let moving = moving.count() as u64;
     let lost = played.iter().find(|host| lost == *host.name).unwrap();
     lost.freeze();
-    let run = ["apply", "--server-side", "-n", "clean", "-f", "-"];
-    cluster
-        .kubectl_as(cluster.kubeconfig(), &run, RUN)
-        .await
-        .unwrap();
+    scenario::apply(cluster, "clean", RUN).await;
     let verbs = ["Create", "Patch", "Status"];
     let before = verbs.map(|verb| failed(&operator, verb));
     tokio::time::sleep(OUTAGE).await;
