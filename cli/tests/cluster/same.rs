@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::fixture::{Cli, Host, cluster, text, until};
+use crate::fixture::{Cli, Host, cluster, own_cluster, text, until};
 
 /// What tests of both kinds apply unchanged.
 fn examples() -> String {
@@ -117,7 +117,8 @@ fn sections(described: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_examples_are_the_same_on_a_host_and_on_a_cluster() {
-    let cluster = cluster().await;
+    // Hosts of other tests would take some of it, and end in the middle.
+    let cluster = own_cluster().await;
     let namespace = cluster.temp_namespace().await.unwrap();
     let _node = Host::of(cluster, "same", &[]);
     let alone = Host::alone(&[]);

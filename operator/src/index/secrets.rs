@@ -228,4 +228,40 @@ mod tests {
             "nothing is kept of what refers to nothing"
         );
     }
+
+    #[test]
+    fn what_it_takes_to_pull_a_component_counts_before_it_is_pinned() {
+        let spec = |pinned: serde_json::Value| {
+            let instance = serde_json::json!({
+                "apiVersion": "ringfence.dev/v1alpha1", "kind": "Instance", "metadata": {"name": "x"},
+                "spec": {
+                    "workload": {"tool": {
+                        "component": {"image": "r/a:1", "imagePullSecrets": [{"name": "pull"}]},
+                        "grants": {"http": [{"host": "a.test", "headers": [
+                            {"name": "x", "valueFrom": {"secret": {"name": "granted", "key": "k"}}},
+                        ]}]},
+                    }},
+                    "generation": 1, "requests": {},
+                    "placement": {"pool": "p", "trustClass": "default"}, "pinned": pinned,
+                },
+            });
+            serde_json::from_value::<Instance>(instance).unwrap()
+        };
+        let named = |instance: &Instance| {
+            let mut index = Index::default();
+            let tenant = TenantName::default();
+            let key = InstanceKey {
+                tenant: tenant.clone(),
+                name: "x".into(),
+            };
+            index.count_secrets(&key, Some(instance), &mut Dirty::default());
+            let names: Vec<String> = index.secrets(&tenant).secrets.into_iter().collect();
+            names
+        };
+        assert_eq!(named(&spec(serde_json::Value::Null)), ["pull"]);
+        let grants = serde_json::json!({"grants": {"http": [{"host": "a.test", "headers": [
+            {"name": "x", "valueFrom": {"secret": {"name": "granted", "key": "k"}}},
+        ]}]}});
+        assert_eq!(named(&spec(grants)), ["granted", "pull"]);
+    }
 }
