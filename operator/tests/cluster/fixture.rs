@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use ringfence_operator::certificates;
 use ringfence_operator::connection::Connection;
 use ringfence_operator::metrics::Metrics;
+use ringfence_operator::pool::HostSettings;
 use ringfence_operator::run::{Settings, run};
 use ringfence_test_cluster::{ControlPlane, shared};
 use serde_json::Value;
@@ -179,6 +180,14 @@ fn settings(identity: &str, certificates: certificates::Settings) -> Settings {
         hosts: None,
         custom_metrics: None,
         certificates,
+    }
+}
+
+/// What hosts of pools are run with; no image of that name is needed, since nothing runs Pods here.
+pub(crate) fn host_settings() -> HostSettings {
+    HostSettings {
+        image: "test.local/ringfence:1".to_owned(),
+        pull_policy: "Never".to_owned(),
     }
 }
 

@@ -1,10 +1,9 @@
 //! Pools whose hosts the operator runs, under the account that the chart gives to it.
 
-use ringfence_operator::pool::HostSettings;
 use ringfence_operator::run::Settings;
 use ringfence_test_cluster::ControlPlane;
 
-use crate::fixture::{Running, SYSTEM, condition, eventually, get, own_cluster};
+use crate::fixture::{Running, SYSTEM, condition, eventually, get, host_settings, own_cluster};
 
 const PARTS: &str =
     "deployments,services,poddisruptionbudgets,networkpolicies,horizontalpodautoscalers";
@@ -56,10 +55,7 @@ async fn the_operator_runs_the_hosts_of_pools_that_ask_for_it() {
         let settings = Settings {
             namespace: SYSTEM.to_owned(),
             identity: "operator".to_owned(),
-            hosts: Some(HostSettings {
-                image: "test.local/ringfence:1".to_owned(),
-                pull_policy: "Never".to_owned(),
-            }),
+            hosts: Some(host_settings()),
             custom_metrics: None,
             certificates: ringfence_operator::certificates::Settings::default(),
         };

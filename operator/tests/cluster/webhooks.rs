@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use ringfence_operator::certificates;
-use ringfence_operator::pool::HostSettings;
 use ringfence_operator::queue::FIRST_RETRY;
 use ringfence_operator::run::Settings;
 use ringfence_test_cluster::{ControlPlane, Opinion, Webhook};
 use serde_json::{Value, json};
 
-use crate::fixture::{PATIENCE, Running, SYSTEM, condition, eventually, get, own_cluster};
+use crate::fixture::{
+    PATIENCE, Running, SYSTEM, condition, eventually, get, host_settings, own_cluster,
+};
 use crate::hosts::PlayedHost;
 use crate::kills::{self, settled};
 use crate::scenario;
@@ -37,10 +38,7 @@ fn operator(cluster: &ControlPlane) -> Running {
     let settings = Settings {
         namespace: SYSTEM.to_owned(),
         identity: "operator".to_owned(),
-        hosts: Some(HostSettings {
-            image: "test.local/ringfence:1".to_owned(),
-            pull_policy: "Never".to_owned(),
-        }),
+        hosts: Some(host_settings()),
         certificates: certificates::Settings::default(),
         custom_metrics: None,
     };
