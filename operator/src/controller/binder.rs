@@ -1,6 +1,7 @@
 //! Follows the scheduler's advice: binds instances to hosts, moves those whose host is lost or drains,
 //! makes room where the scheduler says so, and tells why where nothing fits.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{MOVING, Operator};
-use crate::condition::{Verdict, find};
+use crate::condition::{Verdict, find, holds};
 use crate::error::Error;
 use crate::index::{self, Change, Index};
 use crate::key::InstanceKey;
@@ -240,8 +241,23 @@ async fn bind(
     instance: &Instance,
     host: &Name,
 ) -> Result<(), Error> {
-    match operator.writer.bind(instance, host).await {
-        Ok(bound) => {
+    let binding = async {
+        // What this host said before it lost the instance would count again once it is bound to it.
+        let seen = match is_said_ready(instance) && spoke(instance, host) {
+            false => Cow::Borrowed(instance),
+            true => match unsay(operator, instance, host).await? {
+                Some(unsaid) => Cow::Owned(unsaid),
+                None => return Ok(None),
+            },
+        };
+        operator.writer.bind(&seen, host).await.map(Some)
+    };
+    match binding.await {
+        Ok(None) => {
+            operator.index.lock().put_back(key);
+            Ok(())
+        }
+        Ok(Some(bound)) => {
             let conditions = conditions(&bound).to_vec();
             operator.learn(index::instance(bound.clone()));
             // Most are placed at once; only who was told otherwise is told that it is over.
@@ -299,25 +315,47 @@ async fn withdraw(operator: &Operator, key: InstanceKey) {
     let Some(host) = &instance.spec.host_name else {
         return;
     };
-    let message = format!("it was moved, and is being prepared on the host {host}");
-    let verdict = Verdict::no(condition::READY, "Moved", message);
-    let generation = instance.metadata.generation;
-    let condition = verdict.since(conditions(&instance), generation, Timestamp::now());
-    let api = operator.writer.namespaced::<Instance>(key.tenant.as_str());
-    let status = json!({"conditions": [condition]});
-    let written = operator
-        .writer
-        .status(&api, "Instance", &instance.metadata, &status)
-        .await;
-    match written {
-        Ok(Some(written)) => operator.learn(index::instance(written)),
-        Ok(None) => {}
+    match unsay(operator, &instance, host).await {
+        Ok(_) => {}
         // The host was faster.
         Err(error) if error.code() == Some(409) => {}
         Err(error) => {
             tracing::warn!(instance = %key, error = %chain(&error), "it looks ready until its host speaks");
         }
     }
+}
+
+/// Takes back that an instance is ready, which moves to this host. None where it is gone.
+async fn unsay(
+    operator: &Operator,
+    instance: &Instance,
+    host: &Name,
+) -> Result<Option<Instance>, Error> {
+    let message = format!("it was moved, and is being prepared on the host {host}");
+    let verdict = Verdict::no(condition::READY, "Moved", message);
+    let generation = instance.metadata.generation;
+    let condition = verdict.since(conditions(instance), generation, Timestamp::now());
+    let tenant = instance.metadata.namespace.as_deref().unwrap_or_default();
+    let api = operator.writer.namespaced::<Instance>(tenant);
+    let status = json!({"conditions": [condition]});
+    let written = operator
+        .writer
+        .status(&api, "Instance", &instance.metadata, &status)
+        .await?;
+    if let Some(written) = &written {
+        operator.learn(index::instance(written.clone()));
+    }
+    Ok(written)
+}
+
+fn is_said_ready(instance: &Instance) -> bool {
+    holds(conditions(instance), condition::READY)
+}
+
+/// Whether it was this host that said last how it is with an instance.
+fn spoke(instance: &Instance, host: &Name) -> bool {
+    let status = instance.status.as_ref();
+    status.and_then(|status| status.host_name.as_ref()) == Some(host)
 }
 
 /// Deletes what is less important. What it was made from makes it again, and it waits for a place.

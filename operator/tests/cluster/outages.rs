@@ -282,6 +282,35 @@ async fn what_was_ready_elsewhere_is_not_ready_here() {
 }
 
 #[tokio::test]
+async fn what_comes_back_is_not_ready_before_its_host_says_so_again() {
+    let cluster = own_cluster().await;
+    let operator = Running::start(cluster, "first");
+    let first = PlayedHost::start(cluster, "first", "default", 100).await;
+    apply(cluster, "default", &["a"]).await;
+    ready(cluster, "default", &["a"]).await;
+    let second = PlayedHost::start(cluster, "second", "default", 100).await;
+    // From here on nobody says anything: what the first has said is all there is.
+    first.mute();
+    second.mute();
+    let on = async |host: &str| {
+        eventually(&format!("it is moved to {host}"), async || {
+            let instances = get(cluster, "instances", "default").await?;
+            let instance = instances["items"][0].clone();
+            (instance["spec"]["hostName"] == host).then_some(instance)
+        })
+        .await
+    };
+    first.freeze();
+    on("second").await;
+    first.thaw();
+    second.freeze();
+    let back = on("first").await;
+    assert_eq!(back["status"]["hostName"], "first");
+    assert_eq!(condition(&back, "Ready")["status"], "False", "{back}");
+    operator.stop();
+}
+
+#[tokio::test]
 async fn a_namespace_goes_with_everything_that_runs_in_it() {
     let cluster = own_cluster().await;
     let _host = PlayedHost::start(cluster, "h", "default", 3).await;
