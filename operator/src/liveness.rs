@@ -2,9 +2,11 @@
 //!
 //! As with leaders, no two clocks are compared: a host is lost when its Lease was not seen to change for
 //! as long as the Lease says. Time in which no Lease at all was seen to be written does not count: then it is not
-//! the hosts that are away, but the API server, or something that it asks before it writes. Silence alone proves nothing sooner than that: the host may be cut off from the API
-//! server, and go on. But a host whose renewal is overdue, and where a connection is refused, has ended: its machine
-//! answers, and says that nothing listens.
+//! the hosts that are away, but the API server, or something that it asks before it writes.
+//!
+//! Silence alone proves nothing sooner than that: the host may be cut off from the API server, and go on. But a host
+//! whose renewal is overdue, and where a connection is refused, has ended: its machine answers, and says that nothing
+//! listens.
 //!
 //! Whoever hears nothing may be the one who is cut off. So neither is believed before the API server itself, asked
 //! for it, has the Lease as it was.
