@@ -277,7 +277,7 @@ async fn shown_nowhere(cluster: &Cluster, hosts: &[&Host]) {
         let (_, metrics) = host.get("", "/metrics").await;
         all.push(("metrics".to_owned(), metrics.into_bytes()));
         let log = host.log();
-        assert!(log.contains("not ready"), "it is the host's log");
+        assert!(log.contains("ringfence_host"), "it is the host's log");
         all.push(("log".to_owned(), log.into_bytes()));
         files(host.data(), &mut all);
     }
