@@ -254,16 +254,23 @@ async fn who_hears_nothing_takes_nobody_for_lost() {
     operator.stop();
 }
 
-#[tokio::test]
-async fn what_was_ready_elsewhere_is_not_ready_here() {
-    let cluster = own_cluster().await;
+/// An operator, a host on which the agent `a` is ready, and one that takes instances and never gets them ready.
+async fn with_a_host_that_says_nothing(
+    cluster: &ControlPlane,
+) -> (Running, PlayedHost, PlayedHost) {
     let operator = Running::start(cluster, "first");
     let first = PlayedHost::start(cluster, "first", "default", 100).await;
     apply(cluster, "default", &["a"]).await;
     ready(cluster, "default", &["a"]).await;
-    // The other host takes instances and never gets them ready.
     let second = PlayedHost::start(cluster, "second", "default", 100).await;
     second.mute();
+    (operator, first, second)
+}
+
+#[tokio::test]
+async fn what_was_ready_elsewhere_is_not_ready_here() {
+    let cluster = own_cluster().await;
+    let (operator, first, _second) = with_a_host_that_says_nothing(cluster).await;
     first.freeze();
     let instance = eventually("it is moved", async || {
         let instances = get(cluster, "instances", "default").await?;
@@ -284,14 +291,9 @@ async fn what_was_ready_elsewhere_is_not_ready_here() {
 #[tokio::test]
 async fn what_comes_back_is_not_ready_before_its_host_says_so_again() {
     let cluster = own_cluster().await;
-    let operator = Running::start(cluster, "first");
-    let first = PlayedHost::start(cluster, "first", "default", 100).await;
-    apply(cluster, "default", &["a"]).await;
-    ready(cluster, "default", &["a"]).await;
-    let second = PlayedHost::start(cluster, "second", "default", 100).await;
+    let (operator, first, second) = with_a_host_that_says_nothing(cluster).await;
     // From here on nobody says anything: what the first has said is all there is.
     first.mute();
-    second.mute();
     let on = async |host: &str| {
         eventually(&format!("it is moved to {host}"), async || {
             let instances = get(cluster, "instances", "default").await?;
